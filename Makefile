@@ -1,0 +1,87 @@
+# make demo     install the package and run its main job
+# make test     run the whole test suite           make test ARGS="-k journal"
+# make test-coaia   the same for what users of coaia have, with coaia in an environment of its own
+# make chaos    the proof, about 5 minutes: faults against what was accepted   make chaos ARGS="--seed 7"
+# make bench    ours beside its peers, about 20 minutes; ARGS="--quick" about 3   make bench ARGS="--peers ours,floor"
+# make check    format, lint, types, import layers, documentation
+# make format   put the code in the house's format
+# make clean    remove everything that the other targets made
+
+PYTHON ?= python3
+ARGS   ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# It pins an old redis, so it has an environment of its own.
+COAIA := .venv-coaia
+
+# The benchmark's own, with one for each peer inside.
+BENCH := .venv-bench
+
+# The documentation's own check, once there is one.
+CHECK_DOCS := $(wildcard scripts/check_docs.py)
+
+.PHONY: help demo test test-coaia chaos bench check format clean
+# Two pips in one environment would spoil it under make -j.
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(VENV)/.demo
+	$(BIN)/flywheel demo $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+test-coaia: $(VENV)/.dev $(COAIA)/.made
+	$(BIN)/python -m pytest tests/interop $(ARGS)
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m chaos $(ARGS)
+
+bench: $(BENCH)/.made
+	$(BENCH)/bin/python -m benchmarks $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(if $(CHECK_DOCS),$(BIN)/python $(CHECK_DOCS))
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) $(COAIA) $(BENCH) build dist .hypothesis .grimp_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests chaos -name __pycache__ -prune -exec rm -rf {} +
+
+# One environment, a stamp for each thing that was put into it. The install is editable, so new code needs no new
+# install; only a change of what is required does.
+$(VENV)/.made:
+	$(PYTHON) -m venv --clear $(VENV)
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml requirements-dev.txt
+	$(PIP) install --constraint requirements-dev.txt --editable '.[mcp,redis]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml requirements-dev.txt
+	$(PIP) install --requirement requirements-dev.txt --editable '.[all]'
+	touch $@
+
+$(COAIA)/.made:
+	$(PYTHON) -m venv --clear $(COAIA)
+	$(COAIA)/bin/python -m pip --quiet --disable-pip-version-check install coaiapy==0.6.2
+	touch $@
+
+$(BENCH)/.made: pyproject.toml requirements-dev.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv --clear $(BENCH)
+	echo '*' > $(BENCH)/.gitignore
+	$(BENCH)/bin/python -m pip --quiet --disable-pip-version-check install --requirement benchmarks/requirements.txt \
+		--constraint requirements-dev.txt --editable '.[redis]'
+	touch $@
