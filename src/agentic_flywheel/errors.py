@@ -1,0 +1,127 @@
+"""Everything that can go wrong, drawn as a tree.
+
+::
+
+    FlywheelError
+    ├── BadInput (also a ValueError)      what the caller passed cannot be used
+    │   ├── BadSessionId
+    │   ├── Unstorable                    a value that JSON cannot hold, named by its path
+    │   └── TooLarge                      a turn or session over its limit
+    ├── ConfigError                       a setting or ``flywheel.toml`` is wrong
+    ├── MissingExtra (also ImportError)   an optional package is not installed
+    ├── FlowError                         a flow did not answer
+    │   ├── UnknownFlow
+    │   └── FlowFailed
+    ├── SessionNotFound                   no session under this handle
+    └── StoreError                        the store did not do what was asked
+        ├── Unavailable                   it cannot be reached, or cannot serve now
+        │   ├── ReadOnly                  … but it can be read
+        │   └── Misconfigured             … and will not until somebody changes a setting
+        ├── Conflict                      the session has changed since it was read
+        ├── Deleted                       the session was deleted and stays deleted
+        └── Unreadable                    something is stored, and we must not touch it
+            ├── Damaged
+            └── Newer
+
+*Absent* is not an error: a load that finds nothing answers ``None``. *Unavailable* and *Damaged* are
+never answered as if they were absent.
+"""
+
+from __future__ import annotations
+
+
+class FlywheelError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class BadInput(FlywheelError, ValueError):
+    """What the caller passed cannot be used; the message says what is wrong and what to do."""
+
+
+class BadSessionId(BadInput):
+    """A session id that is empty, too long or holds control characters."""
+
+
+class Unstorable(BadInput):
+    """A value that JSON cannot hold exactly; ``path`` leads to it (``context.user.socket``)."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+class TooLarge(BadInput):
+    """A turn, or a session with it, would be over its size limit."""
+
+
+class ConfigError(FlywheelError):
+    """A setting, a URL or ``flywheel.toml`` is wrong; the message names it."""
+
+
+class MissingExtra(FlywheelError, ImportError):
+    """An optional package is needed and not installed; the message is the command that installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional package: pip install 'agentic-flywheel[{extra}]'")
+        self.extra = extra
+
+
+class FlowError(FlywheelError):
+    """A flow did not answer the question."""
+
+
+class UnknownFlow(FlowError):
+    """No flow of this name is configured; the message lists those that are."""
+
+
+class FlowFailed(FlowError):
+    """The flow was run and failed; the message names it and says why."""
+
+
+class SessionNotFound(FlywheelError):
+    """No session is stored under this handle: it never existed, has expired or was deleted."""
+
+
+class StoreError(FlywheelError):
+    """The store did not do what was asked of it."""
+
+
+class Unavailable(StoreError):
+    """The store cannot be reached, or cannot serve now. Says nothing about what is stored."""
+
+
+class ReadOnly(Unavailable):
+    """The store answers and can be read, and takes no writes now; the message says why."""
+
+
+class Misconfigured(Unavailable):
+    """The store answers, and refuses us until somebody changes a setting; the message says which."""
+
+
+class Conflict(StoreError):
+    """The session is not what the write was based on.
+
+    ``found`` says what is there instead: ``"changed"``, ``"absent"`` or ``"present"`` (the write was to
+    create it).
+    """
+
+    def __init__(self, session_id: str, found: str) -> None:
+        super().__init__(f"session {session_id!r} is {found}")
+        self.found = found
+
+
+class Deleted(StoreError):
+    """The session was deleted; a late writer does not bring it back."""
+
+
+class Unreadable(StoreError):
+    """Something is stored under the key that this version must neither use nor overwrite."""
+
+
+class Damaged(Unreadable):
+    """What is stored is not a session document: not JSON, truncated, or of another Redis type."""
+
+
+class Newer(Unreadable):
+    """The document has a newer schema than this version knows; upgrade the package to read it."""
