@@ -1,0 +1,246 @@
+"""Between sessions and what stores keep of them: encoding, decoding, and merging two states of one session."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from .errors import BadInput, Damaged, Unstorable
+from .jsontext import decode, encode
+from .session import Execution, History, UniversalSession
+from .session.parts import pack_head, unpack_head
+from .session.times import seconds
+from .stores import Listed, Record, Stored
+
+_GONE: Any = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A session in a listing. ``turns`` counts them, ``size`` is in bytes; times are ISO 8601 in UTC."""
+
+    id: str
+    title: str | None
+    backend: str
+    status: str
+    current_flow_id: str | None
+    turns: int
+    created_at: str | None
+    last_active: str | None
+    size: int = 0
+
+
+def encode_head(session: UniversalSession) -> tuple[bytes, str | None]:
+    """The head of a session as bytes, and apart from it the moment of its last use.
+
+    Raises:
+        Unstorable: a value has no JSON form; names the path.
+    """
+    return pack_head(session.head())
+
+
+def decode_session(session_id: str, stored: Stored) -> UniversalSession:
+    """The session that is stored under an id; its turns are not parsed yet.
+
+    Raises:
+        Newer: it has a schema that this version does not know.
+        Damaged: it is no session, or is another one than its name says.
+    """
+    try:
+        head = unpack_head(stored.head, stored.last_active)
+        history = History.of_lines(stored.lines, older=stored.start)
+        session = UniversalSession.of_head({"id": session_id, **head}, history)
+    except (BadInput, ValueError, TypeError, LookupError) as error:
+        raise Damaged(f"is not a session document: {error}") from error
+    if session.id != session_id:
+        raise Damaged(f"the document says that it is session {session.id!r}")
+    return session
+
+
+def summarize(listed: Listed) -> Summary:
+    """The summary of a stored session.
+
+    Raises:
+        Damaged: its head is no session's.
+    """
+    stored = Stored(None, listed.head, listed.last_active, ())  # type: ignore[arg-type]  # no mark needed
+    session = decode_session(listed.session_id, stored)
+    return Summary(
+        id=session.id,
+        title=title_of(session),
+        backend=session.backend,
+        status=session.status,
+        current_flow_id=session.current_flow_id,
+        turns=listed.total,
+        created_at=_text(session.metadata.get("created_at")),
+        last_active=_text(session.metadata.get("last_active")),
+        size=listed.size,
+    )
+
+
+def title_of(session: UniversalSession) -> str | None:
+    """What a session is called: ``metadata.title``, else the ``topic`` of its context."""
+    for title in (session.metadata.get("title"), session.context.get("topic")):
+        if isinstance(title, str) and title:
+            return title
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def encode_execution(execution: Execution, *, ttl: int, history_ttl: int) -> list[Record]:
+    """What is stored of an execution: its document, and its entry in the history of its flow.
+
+    Raises:
+        Unstorable: a value has no JSON form, or an id is no name; says which.
+    """
+    for name in ("id", "session_id", "flow_id"):
+        _check_name(getattr(execution, name), f"execution.{name}")
+    records = [Record("execution", execution.id, encode(execution.to_dict()), ttl)]
+    if execution.session_id and execution.flow_id:
+        entry = encode(execution.entry())
+        place = {"session_id": execution.session_id, "flow_id": execution.flow_id}
+        records.append(Record("history", execution.id, entry, history_ttl, **place))
+    return records
+
+
+def _check_name(name: Any, path: str) -> None:
+    if isinstance(name, str):
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise Unstorable(path, "half a surrogate pair cannot be part of a name") from error
+    elif name is not None:
+        raise Unstorable(path, f"is {type(name).__name__}, not text")
+
+
+def decode_execution(data: bytes) -> Execution:
+    """The execution of a stored document.
+
+    Raises:
+        Damaged: it is none.
+    """
+    try:
+        return Execution.from_dict(decode(data))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Damaged(f"the execution is damaged: {error}") from error
+
+
+def merge_heads(base: bytes | None, ours: bytes, theirs: bytes) -> bytes:
+    """One head of two that go back to ``base`` (None: to nothing).
+
+    Each field, and each key of ``context`` and ``metadata``, is taken from the side that changed it; from
+    ours where both did.
+    """
+    if ours == theirs or theirs == base:
+        return ours
+    origin = decode(base) if base is not None else {}
+    return encode(_merge(origin, decode(ours), decode(theirs), inner=("context", "metadata")))
+
+
+def _merge(base: Any, ours: Any, theirs: Any, inner: Sequence[str] = ()) -> Mapping[str, Any]:
+    merged = {}
+    for key in {**theirs, **ours}:
+        was, mine, other = (side.get(key, _GONE) for side in (base, ours, theirs))
+        changed = not _same(mine, was)
+        value = mine if changed else other
+        if key in inner and changed and isinstance(mine, dict) and isinstance(other, dict):
+            value = _merge(was if isinstance(was, dict) else {}, mine, other)
+        if value is not _GONE:
+            merged[key] = value
+    return dict(sorted(merged.items(), key=lambda item: item[0] != "metadata"))
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values are written alike: to Python, 1 == True == 1.0."""
+    return a is b or (a is not _GONE and b is not _GONE and encode(a) == encode(b))
+
+
+def later(a: str | None, b: str | None) -> str | None:
+    """The later of two timestamps."""
+    return max((a, b), key=seconds)
+
+
+def missing(ours: Iterable[bytes], theirs: Iterable[bytes]) -> list[bytes]:
+    """The turn lines of ours that are not among theirs.
+
+    A turn is known by its ``id``; one without (others write such) by what it says, and by how often.
+    """
+    there = Counter(_identity(line) for line in theirs)
+    result = []
+    for line in ours:
+        identity = _identity(line)
+        if not there[identity]:
+            result.append(line)
+        elif isinstance(identity, bytes):
+            there[identity] -= 1
+    return result
+
+
+def interleave(theirs: Sequence[bytes], ours: Sequence[bytes]) -> list[bytes]:
+    """The turn lines of both, each turn once, in an order that keeps theirs, and ours wherever that allows it.
+
+    What only we have stands before the turn that follows it in ours and that both have, else at the end.
+    """
+    before: defaultdict[int, list[bytes]] = defaultdict(list)
+    run: list[bytes] = []
+    for line, place in zip(ours, _places(ours, theirs), strict=True):
+        if place is None:
+            run.append(line)
+        else:
+            before[place] += run
+            run = []
+    before[len(theirs)] += run
+    return _inserted(theirs, before)
+
+
+def put_back(theirs: Sequence[bytes], ours: Sequence[bytes]) -> list[bytes]:
+    """The turn lines of both, where ours were all in theirs and some were lost: these are in their places again.
+
+    What only we have stands behind all turns that precede it in ours and that both have: what theirs has there
+    came after the loss. Without such turns, and where theirs has another order, it stands before those that follow.
+    """
+    places = _places(ours, theirs)
+    end = len(theirs)
+    follows = [*accumulate((end if place is None else place for place in reversed(places)), min)][::-1]
+    before: defaultdict[int, list[bytes]] = defaultdict(list)
+    behind = 0
+    for line, place, follow in zip(ours, places, follows, strict=True):
+        if place is None:
+            before[min(behind or end, follow)].append(line)
+        else:
+            behind = max(behind, place + 1)
+    return _inserted(theirs, before)
+
+
+def _places(ours: Sequence[bytes], theirs: Sequence[bytes]) -> list[int | None]:
+    """Where each of our lines is in theirs, each of several equal ones for itself; None where only we have it."""
+    there = defaultdict[str | bytes, deque[int]](deque)
+    for place, line in enumerate(theirs):
+        there[_identity(line)].append(place)
+    found: list[int | None] = []
+    for identity in map(_identity, ours):
+        places = there[identity]
+        if not places:
+            found.append(None)
+        else:
+            found.append(places[0] if isinstance(identity, str) else places.popleft())
+    return found
+
+
+def _inserted(theirs: Sequence[bytes], before: Mapping[int, Sequence[bytes]]) -> list[bytes]:
+    """Their lines, and before each place what is to stand there; at their number, behind them all."""
+    return [
+        line for place in range(len(theirs) + 1) for line in (*before.get(place, ()), *theirs[place : place + 1])
+    ]
+
+
+def _identity(line: bytes) -> str | bytes:
+    turn = decode(line)
+    identity = turn.get("id") if isinstance(turn, dict) else None
+    return identity if isinstance(identity, str) else encode(dict(sorted(turn.items())))

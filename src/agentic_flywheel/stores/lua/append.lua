@@ -1,0 +1,50 @@
+-- Appends turns to a session document and replaces its head, if it is still what the writer saw. O(new bytes),
+-- but for a head that outgrows its block: then the document is written anew.
+-- KEYS: the session
+-- ARGV: 1 version that the writer saw  2 version to write  3 slot with last_active
+--       4 rest of the head, or '' if it stays  5 room that this head wants  6 turn lines  7 their number
+--       8 time to live in seconds, 0 none  9 greatest size in bytes
+-- Gives {'stored', revision, turns, epoch, size}, {'changed'}, {'absent'} or {'full', size}
+local key, seen, version, slot, rest = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local lines, count, ttl = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+
+local front = read_front(key)
+if not front then
+  return { redis.call('EXISTS', key) == 1 and 'changed' or 'absent' }
+end
+if front.version == version then -- this very write was here before; its answer was lost
+  return { 'stored', front.revision, front.turns, front.epoch, redis.call('STRLEN', key) }
+end
+local size = redis.call('STRLEN', key)
+if front.version ~= seen or redis.call('GETRANGE', key, size - #LAST, -1) ~= LAST then
+  return { 'changed' }
+end
+
+local head = front.head
+if rest ~= '' and front.size + SLOT + #rest > head then
+  head = tonumber(ARGV[5])
+end
+local tail = LAST
+if count > 0 then
+  tail = (front.turns > 0 and ',\n' or '\n') .. lines .. tail
+end
+local wanted = size - #LAST + #tail + head - front.head
+if wanted > tonumber(ARGV[9]) then
+  return { 'full', wanted }
+end
+
+local revision, turns = front.revision + 1, front.turns + count
+local start = string.format(FORMAT, revision, version, front.epoch, turns, head, ttl) .. slot
+if rest ~= '' then
+  start = start .. rest .. string.rep(' ', head - #start - #rest)
+end
+if head == front.head then
+  redis.call('SETRANGE', key, 0, start)
+  if count > 0 then
+    redis.call('SETRANGE', key, size - #LAST, tail)
+  end
+else
+  redis.call('SET', key, start .. redis.call('GETRANGE', key, front.head, size - #LAST - 1) .. tail)
+end
+expire(key, ttl)
+return { 'stored', revision, turns, front.epoch, wanted }

@@ -1,0 +1,34 @@
+-- Stands before each script on a session document; redis_layout.py explains the layout.
+-- Reads the front of fixed width. A document that somebody else wrote has none.
+local SLOT = 64
+local HISTORY = ',"history":['
+local LAST = '\n]}'
+local PATTERN = '^{"revision": *(%d+),"layout":{"version":"(%x+)","epoch":"(%x+)","turns": *(%d+),'
+  .. '"head": *(%d+),"ttl": *(%d+)},"metadata":{'
+local FORMAT = '{"revision":%10d,"layout":{"version":"%s","epoch":"%s","turns":%10d,'
+  .. '"head":%10d,"ttl":%10d},"metadata":{'
+
+local function read_front(key)
+  local bytes = redis.call('GETRANGE', key, 0, 255)
+  local first, last, revision, version, epoch, turns, head, ttl = string.find(bytes, PATTERN)
+  if not first then
+    return nil
+  end
+  return {
+    size = last,
+    revision = tonumber(revision),
+    version = version,
+    epoch = epoch,
+    turns = tonumber(turns),
+    head = tonumber(head),
+    ttl = tonumber(ttl),
+  }
+end
+
+local function expire(key, ttl)
+  if ttl > 0 then
+    redis.call('EXPIRE', key, ttl)
+  else
+    redis.call('PERSIST', key)
+  end
+end

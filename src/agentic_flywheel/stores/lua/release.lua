@@ -1,0 +1,8 @@
+-- Gives up the claim of a turn, if it still has one. O(1).
+-- KEYS: the claim
+-- ARGV: 1 turn id, as JSON text
+local found = redis.call('GET', KEYS[1])
+if found and string.match(found, '^{"until":[%d.]+,"turn_id":("[^"]*")') == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+end
+return {}

@@ -1,0 +1,84 @@
+"""One connection on which commands are sent together and answered in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis import exceptions as redis_errors
+
+from .redis_client import ANSWER_SECONDS, Connection
+from .redis_scripts import ALL, Argument
+
+Command = tuple[Argument, ...]
+
+
+class Lane:
+    """A connection that opens when it is needed and serves one exchange at a time.
+
+    It speaks to the client library's connection itself: the library's pipeline objects cost more than the
+    commands that we send.
+    """
+
+    def __init__(self, make_connection: Callable[[], Connection]) -> None:
+        self._connection = make_connection()
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to the commands, in order; one that failed is answered by its exception.
+
+        A script that the server has forgotten is given to it, and its command sent again.
+
+        Raises:
+            RedisError, OSError, TimeoutError: none was sent, or not all were answered.
+        """
+        answers = await self._send(commands)
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, redis_errors.NoScriptError)]
+        if unknown:
+            await self._send([("SCRIPT", "LOAD", script.text) for script in ALL])
+            again = await self._send([commands[place] for place in unknown])
+            for place, answer in zip(unknown, again, strict=True):
+                answers[place] = answer
+        return answers
+
+    async def _send(self, commands: Sequence[Command]) -> list[Any]:
+        try:
+            return await self._send_once(commands)
+        except redis_errors.BusyLoadingError:
+            raise
+        except (redis_errors.ConnectionError, OSError):
+            # Once more, at once: that heals a connection to a server that was restarted. All our writes can be
+            # sent twice. The library's own ten tries, with pauses, would hold a caller for seconds.
+            return await self._send_once(commands)
+
+    async def _send_once(self, commands: Sequence[Command]) -> list[Any]:
+        connection = self._connection
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await connection.send_packed_command(_packed(commands), check_health=False)
+                return [await _answer(connection) for _ in commands]
+        except BaseException:
+            await connection.disconnect(nowait=True)  # answers may be under way that nobody would read
+            raise
+
+    async def close(self) -> None:
+        """Close the connection; the next exchange opens it again."""
+        await self._connection.disconnect()
+
+
+def _packed(commands: Sequence[Command]) -> bytes:
+    """The commands as RESP arrays of bulk strings (https://redis.io/docs/latest/develop/reference/protocol-spec/)."""
+    pieces = []
+    for command in commands:
+        pieces.append(b"*%d\r\n" % len(command))
+        for argument in command:
+            data = argument if isinstance(argument, bytes) else str(argument).encode()
+            pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(pieces)
+
+
+async def _answer(connection: Connection) -> Any:
+    try:
+        return await connection.read_response()
+    except (redis_errors.ResponseError, redis_errors.BusyLoadingError) as error:
+        return error

@@ -1,0 +1,171 @@
+r"""The session document in Redis: one string that is always one valid JSON object, and can be appended to.
+
+::
+
+    {"revision":        42,"layout":{"version":"…","epoch":"…","turns":  …,"head":  …,"ttl":  …},
+    "metadata":{"last_active":"2025-11-18T10:05:00Z",<spaces>"created_at":…},"schema":1,"id":…,
+    "context":{…}<spaces>,"history":[
+    {"id":"…","timestamp":"…","question":"…","flow_id":"…","response":"…","duration_ms":1234},
+    {"id":"…", …}
+    ]}
+
+(on one line up to ``"history":[``; broken here to be read). The *front*, up to and with the space for
+``last_active``, has a fixed width, so that a script reads and replaces it without parsing. The head is
+padded with spaces to a block, so that one of about the same size is written over it in place. Each turn is
+a line of its own; JSON escapes newlines inside of strings, so newlines are exact boundaries.
+
+``layout.head`` is the offset of ``,"history":[``, ``layout.ttl`` the time to live in seconds (0: none).
+``lua/front.lua`` knows the same front.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import Damaged
+from ..jsontext import decode
+from ..session.parts import take_apart
+from .base import Mark, Stored
+from .redis_lines import BETWEEN, Lines
+
+SLOT = 64  # bytes in the front for `"last_active":"…",`
+BLOCK = 512  # a head is padded to a multiple of this
+
+_FRONT = (
+    '{{"revision":{revision:10d},"layout":{{"version":"{version}","epoch":"{epoch}","turns":{turns:10d},'
+    '"head":{head:10d},"ttl":{ttl:10d}}},"metadata":{{'
+)
+_FRONT_PATTERN = re.compile(
+    rb'\{"revision": *(\d+),"layout":\{"version":"([0-9a-f]{16})","epoch":"([0-9a-f]{16})","turns": *(\d+),'
+    rb'"head": *(\d+),"ttl": *(\d+)\},"metadata":\{'
+)
+_SLOT_PATTERN = re.compile(rb'(?:"last_active":"([0-9A-Za-z:.+-]*)",?)? *')
+FRONT_SIZE = len(_FRONT.format(revision=0, version="0" * 16, epoch="0" * 16, turns=0, head=0, ttl=0))
+
+_HEAD_START = b'{"metadata":{'
+_HISTORY = b',"history":['
+END = b"\n]}"
+
+
+def compose(mark: Mark, head: bytes, last_active: str | None, lines: Sequence[bytes], ttl: int) -> bytes:
+    """The whole document."""
+    rest = rest_of(head)
+    offset = block_for(len(rest))
+    front = _FRONT.format(
+        revision=mark.revision,
+        version=mark.version,
+        epoch=mark.epoch,
+        turns=mark.total,
+        head=offset,
+        ttl=ttl,
+    )
+    start = (front.encode() + slot(rest, last_active) + rest).ljust(offset)
+    body = b"\n" + b",\n".join(lines) if lines else b""
+    return start + _HISTORY + body + END
+
+
+def rest_of(head: bytes) -> bytes:
+    """What of a head stands behind the front and before the history."""
+    return head[len(_HEAD_START) : -1]
+
+
+def slot(rest: bytes, last_active: str | None) -> bytes:
+    """The ``last_active`` of the front; a comma follows where the metadata go on."""
+    if last_active is None:
+        return b" " * SLOT
+    comma = b"" if rest.startswith(b"}") else b","
+    return (b'"last_active":"%s"%s' % (last_active.encode(), comma)).ljust(SLOT)
+
+
+def block_for(rest_size: int) -> int:
+    """Where the history starts, behind the front and such a rest of the head, with room for a quarter more."""
+    size = FRONT_SIZE + SLOT + rest_size
+    return -(-(size + size // 4) // BLOCK) * BLOCK
+
+
+def parse(raw: bytes) -> Stored:
+    """The session of a document: in our layout without parsing its turns, in any other by parsing all of it.
+
+    Raises:
+        Damaged: it is no session document; the message says why.
+    """
+    front = _Front.of(raw)
+    if front and raw.endswith(END) and raw.startswith(_HISTORY + b"\n", front.head):
+        start, stop = front.head + len(_HISTORY) + 1, len(raw) - len(END)
+        if _count_lines(raw, start, stop) == front.mark.total:
+            return front.stored(raw, Lines(raw, start, stop, front.mark.total))
+    return _parse_foreign(raw)
+
+
+def parse_tail(start: bytes, tail: bytes) -> Stored:
+    """The session of a document's bytes before the history, and of its last lines."""
+    front = _Front.of(start)
+    if front is None:
+        raise Damaged("its beginning is not in our layout")
+    return front.stored(start, split_lines(tail))
+
+
+def holds_head(start: bytes) -> bool:
+    """Whether the first bytes of a document are in our layout and hold the whole head."""
+    front = _Front.of(start)
+    return front is not None and front.head <= len(start)
+
+
+def same_place(start: bytes, now: bytes) -> bool:
+    """Whether the turns that stood behind this beginning of a document still stand there, after appends maybe."""
+    before, after = _Front.of(start), _Front.of(now)
+    if before is None or after is None or before.head > len(start):
+        return False
+    return (before.mark.epoch, before.head) == (after.mark.epoch, after.head)
+
+
+def _count_lines(raw: bytes, start: int, stop: int) -> int:
+    return raw.count(b"\n", start, stop) + 1 if stop > start else 0
+
+
+def split_lines(body: bytes) -> list[bytes]:
+    """The turn lines in a piece of a history; between two of them stand a comma and a newline."""
+    return body.split(BETWEEN) if body else []
+
+
+def digest(raw: bytes) -> str:
+    """The version of a document that is not in our layout: what it says is all that tells it from others."""
+    return "sha1:" + hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Front:
+    mark: Mark
+    head: int
+    end: int
+
+    @classmethod
+    def of(cls, raw: bytes) -> _Front | None:
+        match = _FRONT_PATTERN.match(raw)
+        if match is None:
+            return None
+        revision, version, epoch, turns, head, _ttl = match.groups()
+        mark = Mark(version.decode(), epoch.decode(), int(revision), int(turns))
+        return cls(mark, int(head), match.end())
+
+    def stored(self, raw: bytes, lines: Sequence[bytes]) -> Stored:
+        rest_at = self.end + SLOT
+        last_active = _SLOT_PATTERN.fullmatch(raw[self.end : rest_at])
+        if last_active is None:
+            raise Damaged("the space for last_active holds something else")
+        head = _HEAD_START + raw[rest_at : self.head].rstrip(b" ") + b"}"
+        moment = last_active[1].decode() if last_active[1] is not None else None
+        return Stored(self.mark, head, moment, lines, self.mark.total - len(lines))
+
+
+def _parse_foreign(raw: bytes) -> Stored:
+    try:
+        parts = take_apart(decode(raw))
+    except ValueError as error:
+        raise Damaged(f"is not a session document: {error}") from error
+    version = digest(raw)
+    mark = Mark(version, epoch=version, revision=0, total=len(parts.lines))
+    return Stored(mark, parts.head, parts.last_active, parts.lines, foreign=True)

@@ -1,0 +1,29 @@
+r"""Reading a long session document in pieces, so that the server serves others in between.
+
+Appends go on meanwhile. They leave the bytes before the closing ``\n]}`` as they are, so that what was read
+is the document of the moment when the reading began; only a document that was written anew has to be read
+again.
+"""
+
+from __future__ import annotations
+
+from . import redis_layout as layout
+from .deadline import current
+from .redis_pipe import Pipe
+
+PIECE = 4 * 1024**2  # bytes that are read at once
+
+
+async def read_rest(pipe: Pipe, key: str, first: bytes, size: int) -> bytes | None:
+    """The document of ``size`` bytes whose first piece was read; None if it was written anew meanwhile."""
+    kept = len(first) - len(layout.END)  # its end may have been the document's, which an append overwrites
+    pieces = [first[:kept]]
+    for start in range(kept, size, PIECE):
+        pieces.append(await pipe.one("GETRANGE", key, start, min(start + PIECE, size) - 1))
+        deadline = current()
+        if deadline is not None:
+            deadline.start_again()
+    now = await pipe.one("GETRANGE", key, 0, layout.FRONT_SIZE - 1)
+    if not layout.same_place(first, now):
+        return None
+    return b"".join(pieces)[: size - len(layout.END)] + layout.END

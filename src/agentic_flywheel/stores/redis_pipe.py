@@ -1,0 +1,124 @@
+"""Group commit: commands that are ready at the same moment share one pipeline on one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from .redis_client import Connection, raise_translated, translate
+from .redis_lane import Command, Lane
+from .redis_scripts import Argument
+
+MOST_COMMANDS = 512  # in a pipeline; more would keep the first callers waiting for the last
+
+
+@dataclass(slots=True)
+class _Order:
+    commands: Sequence[Command]
+    answers: asyncio.Future[list[Any]]
+
+
+class Pipe:
+    """Runs commands for many callers on a few connections.
+
+    A caller alone is served at once. While a pipeline is on its way, the orders of others gather, and the
+    next one takes them all. A caller that gives up does not take the pipeline of the others with it.
+    """
+
+    def __init__(self, make_connection: Callable[[], Connection], lanes: int = 2) -> None:
+        self._make_connection = make_connection
+        self._lane_count = lanes
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle: list[Lane] = []
+        self._waiting: deque[_Order] = deque()
+        self._under_way: dict[Lane, list[_Order]] = {}
+        self._at_work: set[asyncio.Task[None]] = set()
+
+    def _enter_loop(self) -> asyncio.AbstractEventLoop:
+        """Start afresh in a new event loop: connections and tasks belong to the one that made them."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
+            self._idle = [Lane(self._make_connection) for _ in range(self._lane_count)]
+            self._waiting.clear()
+            self._under_way.clear()
+            self._at_work.clear()
+        return loop
+
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to the commands, in order; one that failed is answered by its exception.
+
+        Raises:
+            Unavailable, Misconfigured: none of them could be sent, or no answer came.
+        """
+        order = _Order(commands, self._enter_loop().create_future())
+        self._waiting.append(order)
+        if self._idle:
+            task = asyncio.create_task(self._work(self._idle.pop()))
+            self._at_work.add(task)
+            task.add_done_callback(self._at_work.discard)
+        return await order.answers
+
+    async def one(self, *command: Argument) -> Any:
+        """The answer to one command, its errors translated."""
+        (answer,) = await self.run([command])
+        return raise_translated(answer)
+
+    async def close(self) -> None:
+        """Finish what callers wait for and close the connections; they open again on the next use."""
+        if self._loop is not asyncio.get_running_loop():
+            return
+        orders = [*self._waiting, *(order for orders in self._under_way.values() for order in orders)]
+        if wanted := [order.answers for order in orders if not order.answers.done()]:
+            await asyncio.wait(wanted)
+        if at_work := set(self._at_work):
+            for task in at_work:  # what is left are answers that nobody waits for any more
+                task.cancel()
+            await asyncio.wait(at_work)
+        for lane in self._idle:
+            await lane.close()
+
+    async def _work(self, lane: Lane) -> None:
+        """Serve the orders that wait, all that fit into a pipeline at once, until there are none."""
+        try:
+            while self._waiting:
+                self._under_way[lane] = orders = self._next_orders()
+                if orders:
+                    await self._serve(lane, orders)
+        finally:
+            self._under_way.pop(lane, None)
+            self._idle.append(lane)
+
+    async def _serve(self, lane: Lane, orders: list[_Order]) -> None:
+        try:
+            answers = await lane.exchange([command for order in orders for command in order.commands])
+        except Exception as error:
+            for order in orders:
+                if not order.answers.done():
+                    order.answers.set_exception(_meaning(error))
+            return
+        start = 0
+        for order in orders:
+            end = start + len(order.commands)
+            if not order.answers.done():
+                order.answers.set_result(answers[start:end])
+            start = end
+
+    def _next_orders(self) -> list[_Order]:
+        orders: list[_Order] = []
+        count = 0
+        while self._waiting and (not orders or count + len(self._waiting[0].commands) <= MOST_COMMANDS):
+            order = self._waiting.popleft()
+            if not order.answers.done():
+                orders.append(order)
+                count += len(order.commands)
+        return orders
+
+
+def _meaning(error: Exception) -> Exception:
+    return translate(error) if isinstance(error, RedisError | OSError | TimeoutError) else error

@@ -1,0 +1,369 @@
+"""Sessions in Redis, Valkey or anything that speaks like them; no module needed, 6.2 or newer."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..errors import Conflict, Damaged, Deleted, ReadOnly, StoreError
+from ..jsontext import decode, encode
+from ..session.times import now, seconds
+from . import redis_layout as layout
+from . import redis_scripts as scripts
+from .base import ASIDE_SECONDS, Change, Claim, Kind, Listed, Mark, Record, Store, Stored
+from .history_entries import newest_of_each
+from .redis_client import connections, raise_translated, without_password
+from .redis_keys import Keys
+from .redis_lane import Command
+from .redis_pieces import PIECE, read_rest
+from .redis_pipe import Pipe
+from .writing import too_large
+
+log = logging.getLogger(__name__)
+
+FIRST_LOOK = 4096  # bytes read of a session for a listing; most heads fit
+PAGE = 200
+CLAIM_KEPT_SECONDS = 7 * 24 * 3600
+
+
+class RedisStore(Store):
+    """Keeps each session as one JSON document that the server appends to; see `redis_layout`."""
+
+    name = "redis"
+
+    def __init__(self, url: str, *, prefix: str = "agentic_flywheel") -> None:
+        self.where = without_password(url)
+        self._keys = Keys(prefix)
+        self._pipe = Pipe(connections(url))
+
+    async def read(
+        self, session_id: str, *, last: int | None = None, after: int | None = None, touch: bool = True
+    ) -> Stored | None:
+        key = self._keys.session(session_id)
+        try:
+            if last is None and after is None:
+                return await self._read_whole(key, touch=touch)
+            return await self._read_end(key, last, after, touch=touch)
+        except ReadOnly:  # to start its time again is a write; what is stored can be read all the same
+            if not touch:
+                raise
+            return await self.read(session_id, last=last, after=after, touch=False)
+
+    async def _read_whole(self, key: str, *, touch: bool) -> Stored | None:
+        first: Command = ("GETRANGE", key, 0, PIECE - 1)  # by itself: out of a script it would take twice as long
+        raw, size = [
+            raise_translated(answer) for answer in await self._pipe.run([first, scripts.TOUCH.on(key, int(touch))])
+        ]
+        if size < 0:
+            return None
+        if len(raw) == PIECE:  # a shorter one is whole, however much others have appended since it was read
+            raw = await read_rest(self._pipe, key, raw, size) or await self._pipe.one("GET", key)
+        return layout.parse(raw) if raw is not None else None
+
+    async def _read_end(self, key: str, last: int | None, after: int | None, *, touch: bool) -> Stored | None:
+        wanted = (-1 if last is None else last, -1 if after is None else after, int(touch))
+        match await self._pipe.one(*scripts.READ.on(key, *wanted)):
+            case []:
+                return None
+            case [raw]:
+                return layout.parse(raw).cut(last, after)
+            case [start, lines]:
+                return layout.parse_tail(start, lines)
+            case unexpected:
+                raise StoreError(f"the read script answered {unexpected!r}")
+
+    async def write(self, change: Change, *, limit: int) -> Mark:
+        key = self._keys.session(change.session_id)
+        index: Command = ("ZADD", self._keys.index, str(seconds(change.last_active)), change.session_id)
+        records = [self._record(record) for record in change.records]
+        if change.base is None or change.history is not None:
+            return await self._replace(change, key, [*records, index], limit)
+        append = scripts.APPEND.on(key, *_append_arguments(change, change.base, limit))
+        *others, answer = await self._pipe.run([*records, index, append])
+        await self._heed(change.records, others)
+        match raise_translated(answer):
+            case [b"stored", revision, total, epoch, size]:
+                return Mark(change.version, epoch.decode(), revision, total, size=size)
+            case [b"full", size]:
+                raise too_large(change.session_id, size, limit)
+            case [found]:
+                raise Conflict(change.session_id, found.decode())
+            case unexpected:
+                raise StoreError(f"the append script answered {unexpected!r}")
+
+    async def _replace(self, change: Change, key: str, beside: list[Command], limit: int) -> Mark:
+        lines = change.added if change.history is None else change.history
+        revision = change.base.revision + 1 if change.base else 1
+        mark = Mark(change.version, change.epoch or change.version, revision, len(lines))
+        document = layout.compose(mark, change.head, change.last_active, lines, change.ttl)
+        if len(document) > limit:
+            raise too_large(change.session_id, len(document), limit)
+        seen = change.base.version if change.base else ""
+        replace = scripts.REPLACE.on(key, seen, change.version, document, change.ttl)
+        tombstone: Command = ("GET", self._keys.tombstone(change.session_id))
+        *others, answer, buried = await self._pipe.run([*beside, replace, tombstone])
+        await self._heed(change.records, others)
+        match raise_translated(answer):
+            case [b"stored", stored_revision, total, epoch]:
+                await self._stay_deleted(change, raise_translated(buried))
+                return Mark(change.version, epoch.decode(), stored_revision, total, size=len(document))
+            case [found]:
+                raise Conflict(change.session_id, found.decode())
+            case unexpected:
+                raise StoreError(f"the replace script answered {unexpected!r}")
+
+    async def _stay_deleted(self, change: Change, buried: bytes | None) -> None:
+        """Take back a session that was created although it was deleted since it began.
+
+        The deletion notes itself before it deletes, and we look for the note after we wrote: whichever
+        came first, one of the two removes the session.
+        """
+        if change.base is None and buried is not None and seconds(buried.decode()) >= seconds(change.created_at):
+            await self._pipe.one("DEL", self._keys.session(change.session_id))
+            await self._pipe.one("ZREM", self._keys.index, change.session_id)
+            raise Deleted(f"the session was deleted at {buried.decode()}")
+
+    def _record(self, record: Record) -> Command:
+        if record.kind == "history":
+            key = self._keys.history(record.session_id, record.flow_id)
+            return scripts.ENTRY.on(key, record.data, record.ttl)
+        return ("SET", self._keys.execution(record.id), record.data, *_expiry(record.ttl))
+
+    async def _heed(self, records: Sequence[Record], answers: Sequence[Any]) -> None:
+        """Mend a history that somebody else wrote; say which record was not stored.
+
+        The session is the truth and does not fail with them.
+        """
+        for record, answer in zip(records, answers, strict=False):
+            try:
+                await self._mend(record, answer)
+            except StoreError as error:
+                log.warning("%s %s was not stored: %s", record.kind, record.id, error)
+
+    async def _mend(self, record: Record, answer: Any) -> None:
+        if raise_translated(answer) == [b"foreign"]:
+            await self._rewrite_history(record)
+
+    async def _rewrite_history(self, record: Record) -> None:
+        """Write a history that is not in our layout anew, with the entry at its end."""
+        key = self._keys.history(record.session_id, record.flow_id)
+        try:
+            entries = _entries(await self._pipe.one("GET", key))
+        except Damaged as error:
+            log.warning("the history at %s was left alone: %s", key, error)
+            return
+        history = b"[\n" + b",\n".join([*entries, record.data]) + b"\n]"
+        await self._pipe.one("SET", key, history, *_expiry(record.ttl))
+
+    async def delete(self, session_id: str, *, deleted_at: str, ttl: int) -> bool:
+        noted: Command = ("SET", self._keys.tombstone(session_id), deleted_at, *_expiry(ttl))
+        deleted: Command = ("DEL", self._keys.session(session_id))
+        unlisted: Command = ("ZREM", self._keys.index, session_id)
+        answers = await self._pipe.run([noted, deleted, unlisted])
+        return bool([raise_translated(answer) for answer in answers][1])
+
+    async def recent(self, limit: int) -> list[Listed]:
+        found: list[Listed] = []
+        place = 0
+        while len(found) < limit:
+            members = await self._pipe.one("ZREVRANGE", self._keys.index, place, place + PAGE - 1)
+            if not members:
+                break
+            listed, gone = await self._listed([member.decode() for member in members])
+            found += listed
+            if gone:  # expired, or removed by others: the index mends itself
+                await self._pipe.one("ZREM", self._keys.index, *gone)
+            place += len(members) - len(gone)
+        return found[:limit]
+
+    async def _listed(self, session_ids: list[str]) -> tuple[list[Listed], list[str]]:
+        """Those that are there, and the ids of those that are not."""
+        keys = [self._keys.session(session_id) for session_id in session_ids]
+        answers = await self._pipe.run(
+            [command for key in keys for command in (("GETRANGE", key, 0, FIRST_LOOK - 1), ("STRLEN", key))]
+        )
+        listed, gone = [], []
+        for session_id, start, size in zip(session_ids, answers[::2], answers[1::2], strict=True):
+            if start == b"":
+                gone.append(session_id)
+                continue
+            try:
+                stored = await self._without_turns(session_id, raise_translated(start))
+            except Damaged:
+                continue
+            if stored is not None:
+                listed.append(Listed(session_id, stored.head, stored.last_active, stored.mark.total, size))
+        return listed, gone
+
+    async def _without_turns(self, session_id: str, start: bytes) -> Stored | None:
+        if layout.holds_head(start):
+            return layout.parse_tail(start, b"")
+        return await self.read(session_id, last=0, touch=False)
+
+    async def put(self, records: Sequence[Record]) -> bool:
+        answers = await self._pipe.run([self._record(record) for record in records])
+        for record, answer in zip(records, answers, strict=True):
+            await self._mend(record, answer)
+        return True
+
+    async def execution(self, execution_id: str) -> bytes | None:
+        data: bytes | None = await self._pipe.one("GET", self._keys.execution(execution_id))
+        return data
+
+    async def entries(self, session_id: str, flow_id: str) -> list[bytes]:
+        raw = await self._pipe.one("GET", self._keys.history(session_id, flow_id))
+        return newest_of_each(_entries(raw)) if raw else []
+
+    async def names(self, kind: Kind) -> AsyncIterator[tuple[str, ...]]:
+        cursor: bytes | None = b"0"
+        while cursor is not None:
+            at, keys = await self._pipe.one("SCAN", cursor, "MATCH", self._keys.pattern(kind), "COUNT", PAGE)
+            for key in keys:
+                if name := self._keys.parts(key, kind):
+                    yield name
+            cursor = at if int(at) else None
+
+    async def claim(
+        self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
+    ) -> Claim | None:
+        turn, other = encode(turn_id), encode(instead)
+        arguments = (turn, note, str(seconds), other, CLAIM_KEPT_SECONDS)
+        answer = await self._pipe.one(*scripts.CLAIM.on(self._keys.claim(session_id), *arguments))
+        if not answer:
+            return None
+        found, ended = answer
+        return _claim(found, ended=ended == b"1")
+
+    async def claimed(self, session_id: str) -> Claim | None:
+        found, (now, _) = [
+            raise_translated(answer)
+            for answer in await self._pipe.run([("GET", self._keys.claim(session_id)), ("TIME",)])
+        ]
+        claim = _claim(found, ended=False) if found else None
+        return replace(claim, ended=claim.until <= int(now)) if claim else None
+
+    async def release(self, session_id: str, turn_id: str) -> None:
+        await self._pipe.one(*scripts.RELEASE.on(self._keys.claim(session_id), encode(turn_id)))
+
+    async def raw(self, session_id: str) -> bytes | None:
+        return await self._raw(self._keys.session(session_id))
+
+    async def _raw(self, key: str) -> bytes | None:
+        kind = (await self._pipe.one("TYPE", key)).decode()
+        if kind == "none":
+            return None
+        command: Command = ("GET", key) if kind == "string" else ("DUMP", key)
+        data: bytes | None = await self._pipe.one(*command)
+        return data
+
+    async def set_aside(self, session_id: str, raw: bytes) -> str | None:
+        # Two keys, and no RENAME: in a cluster they may be on two servers.
+        key, copy = self._keys.session(session_id), self._keys.damaged(session_id, now())
+        if await self._pipe.one("TYPE", key) == b"string":
+            await self._pipe.one("SET", copy, raw, "EX", ASIDE_SECONDS)
+        elif raw == await self.raw(session_id):
+            await self._pipe.one("RESTORE", copy, ASIDE_SECONDS * 1000, raw)
+        removed = await self._pipe.one(
+            *scripts.REMOVE.on(key, hashlib.sha1(raw, usedforsecurity=False).hexdigest())
+        )
+        if removed:
+            return copy
+        await self._pipe.one("DEL", copy)
+        return None
+
+    async def aside(self, session_id: str) -> dict[str, bytes]:
+        pattern = self._keys.damaged(session_id, "").removeprefix(f"{self._keys.prefix}:damaged:")
+        found, cursor = [], b"0"
+        while True:
+            cursor, keys = await self._pipe.one(
+                "SCAN", cursor, "MATCH", self._keys.pattern(f"damaged:{pattern.removesuffix(':')}"), "COUNT", PAGE
+            )
+            found += keys
+            if not int(cursor):
+                break
+        kept = {key.decode(): await self._raw(key.decode()) for key in sorted(set(found))}
+        return {key: raw for key, raw in kept.items() if raw is not None}
+
+    async def reindex(self) -> int:
+        count = 0
+        async for (session_id,) in self.names("session"):
+            try:
+                stored = await self.read(session_id, last=0, touch=False)
+            except Damaged:
+                continue
+            if stored is not None:
+                await self._pipe.one("ZADD", self._keys.index, str(seconds(stored.last_active)), session_id)
+                count += 1
+        return count
+
+    async def check(self) -> dict[str, object]:
+        await self._pipe.one("PING")
+        facts = _facts(await self._pipe.one("INFO"))
+        wanted = (
+            "redis_version",
+            "valkey_version",
+            "maxmemory_policy",
+            "maxmemory",
+            "used_memory",
+            "aof_enabled",
+        )
+        return {name: facts[name] for name in wanted if name in facts} | await self._save_points()
+
+    async def _save_points(self) -> dict[str, object]:
+        """When Redis writes snapshots, as it is configured (empty: never); nothing where we may not ask."""
+        try:
+            answer = await self._pipe.one("CONFIG", "GET", "save")
+        except StoreError:  # managed servers and careful ACLs refuse CONFIG
+            return {}
+        pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+        return {name.decode(): value.decode() for name, value in pairs}
+
+    async def close(self) -> None:
+        await self._pipe.close()
+
+
+def _append_arguments(change: Change, base: Mark, limit: int) -> tuple[scripts.Argument, ...]:
+    rest = layout.rest_of(change.head)
+    return (
+        base.version,
+        change.version,
+        layout.slot(rest, change.last_active),
+        b"" if change.head == change.base_head else rest,
+        layout.block_for(len(rest)),
+        b",\n".join(change.added),
+        len(change.added),
+        change.ttl,
+        limit,
+    )
+
+
+def _facts(info: bytes) -> dict[str, object]:
+    """What INFO says; what looks like a number is one."""
+    pairs = [line.partition(":") for line in info.decode(errors="replace").splitlines()]
+    return {name: int(value) if value.isdigit() else value for name, colon, value in pairs if colon}
+
+
+def _expiry(ttl: int) -> Command:
+    return ("EX", ttl) if ttl else ()
+
+
+def _claim(raw: bytes, *, ended: bool) -> Claim:
+    try:
+        values = decode(raw)
+        return Claim(values["turn_id"], encode(values["note"]), float(values["until"]), ended)
+    except (ValueError, TypeError, KeyError) as error:
+        raise Damaged("the claim on the session is damaged; it ends by itself within a week") from error
+
+
+def _entries(raw: bytes) -> list[bytes]:
+    """The entries of a history, whoever wrote it."""
+    try:
+        entries = decode(raw)
+    except ValueError as error:
+        raise Damaged(f"is not a flow history: {error}") from error
+    if not isinstance(entries, list):
+        raise Damaged("is not a flow history: no JSON array")
+    return [encode(entry) for entry in entries]

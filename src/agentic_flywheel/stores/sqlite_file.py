@@ -1,0 +1,180 @@
+"""One SQLite file for many callers, threads and processes: opening it, taking turns, what errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import Damaged, Misconfigured, StoreError, Unavailable
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 5.0
+
+
+class SqliteFile:
+    """A connection that opens on first use, and serves one call at a time in a thread beside the event loop.
+
+    A new file gets mode 0600, a new folder 0700. ``prepare`` is given each new connection and may refuse it.
+    ``busy_seconds`` is how long a call waits for the lock of another process.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        prepare: Callable[[sqlite3.Connection, str], None],
+        *,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
+        self.path = path
+        self._prepare = prepare
+        self._busy_seconds = busy_seconds
+        self._db: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None  # which file: one that was moved aside is not written on
+        self._lock = threading.Lock()
+        self._calls: set[asyncio.Future[Any]] = set()
+
+    async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``work`` gives for the connection, in one hop to a thread.
+
+        A caller that is cancelled stops waiting; the work itself goes on to the end of its transaction.
+
+        Raises:
+            StoreError: what SQLite or the file system said, translated.
+        """
+        return await self._in_thread(lambda: self._serve(work))
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """What ``work`` on the file gives, done without our connection and with the errors of `call`."""
+
+        def serve() -> T:
+            with self._lock:
+                self._let_go()
+                try:
+                    return work()
+                except (sqlite3.Error, OSError) as error:
+                    raise translate(error, self.path) from error
+
+        return await self._in_thread(serve)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        call = asyncio.get_running_loop().run_in_executor(None, work)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return await asyncio.shield(call)
+
+    async def close(self) -> None:
+        """Wait for the work that is under way, then close the connection."""
+        here = asyncio.get_running_loop()
+        calls = {call for call in self._calls if call.get_loop() is here}
+        if calls:
+            await asyncio.wait(calls)
+        await asyncio.to_thread(self._close)
+
+    def _serve(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._lock:
+            try:
+                if self._db is None or _identity(self.path) != self._opened:
+                    self._let_go()
+                    self._db = self._open()
+                return work(self._db)
+            except (sqlite3.Error, OSError) as error:
+                self._let_go()  # the next call begins afresh, whatever state this one left behind
+                raise translate(error, self.path) from error
+
+    def _open(self) -> sqlite3.Connection:
+        _create(self.path)
+        db = sqlite3.connect(
+            self.path,
+            timeout=self._busy_seconds,
+            isolation_level=None,  # transactions are begun and ended where they are written down
+            check_same_thread=False,  # the lock lets one thread at a time in
+        )
+        try:
+            self._prepare(db, str(self.path))
+        except BaseException:
+            db.close()
+            raise
+        self._opened = _identity(self.path)
+        return db
+
+    def _close(self) -> None:
+        with self._lock:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        # O_EXCL, so that a file that is there is never opened: closing it again would drop the locks that
+        # another connection of this process holds on it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
+
+
+def translate(error: sqlite3.Error | OSError, path: Path) -> StoreError:
+    """What an error of SQLite or of the file system means, and what to do about it."""
+    if isinstance(error, OSError):
+        found, advice = _OF_SYSTEM.get(error.errno or 0, _NO_ACCESS)
+    else:
+        # What the module says on its own account, not for SQLite, has no code.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        found, advice = _OF_SQLITE.get(code & 0xFF, _UNEXPECTED)
+    return found(f"{path}: {advice} ({error})")
+
+
+_Meaning = tuple[type[StoreError], str]
+
+_NO_ACCESS: _Meaning = (
+    Misconfigured,
+    "cannot be written; give this user the right to, or point FLYWHEEL_STATE_DIR at a folder of its own",
+)
+_DISK_FULL: _Meaning = (Unavailable, "the disk is full; free some space, then go on. Nothing was changed")
+_DISK_FAILS: _Meaning = (
+    Unavailable,
+    "the file system refuses to read or write; look for a full disk, a quota or a failing device",
+)
+_NO_DATABASE: _Meaning = (
+    Damaged,
+    "is damaged, or no database of ours; move it aside (with the -wal and -shm beside it), or point "
+    "FLYWHEEL_STATE_DIR elsewhere. Nothing was changed",
+)
+_LOCKED: _Meaning = (Unavailable, "another process holds its lock too long; try again, or end that process")
+_UNEXPECTED: _Meaning = (Unavailable, "SQLite refused")
+
+_OF_SQLITE: dict[int, _Meaning] = {
+    sqlite3.SQLITE_NOTADB: _NO_DATABASE,
+    sqlite3.SQLITE_CORRUPT: _NO_DATABASE,
+    sqlite3.SQLITE_READONLY: _NO_ACCESS,
+    sqlite3.SQLITE_CANTOPEN: _NO_ACCESS,
+    sqlite3.SQLITE_PERM: _NO_ACCESS,
+    sqlite3.SQLITE_FULL: _DISK_FULL,
+    sqlite3.SQLITE_IOERR: _DISK_FAILS,
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+}
+_OF_SYSTEM: dict[int, _Meaning] = {
+    errno.ENOSPC: _DISK_FULL,
+    errno.EDQUOT: _DISK_FULL,
+    errno.EIO: _DISK_FAILS,
+}
