@@ -1,0 +1,5 @@
+"""Ways in for other people's programs."""
+
+from .redis_manager import RedisSessionManager
+
+__all__ = ["RedisSessionManager"]

@@ -1,0 +1,8 @@
+"""What a session is, in a store: loading, saving with what changed, listing, deleting, copying."""
+
+from .results import Health, Loaded, Saved
+from .sessions import SessionManager
+from .transfer import Copied, copy_everything
+from .turns import Found, Interrupted
+
+__all__ = ["Copied", "Found", "Health", "Interrupted", "Loaded", "Saved", "SessionManager", "copy_everything"]

@@ -1,0 +1,164 @@
+"""What changed in a session since it was loaded or saved, and bringing it up to date after a save."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..codec import encode_head, later, merge_heads, missing
+from ..commit import Committed
+from ..errors import BadInput
+from ..session import History, Turn, UniversalSession
+from ..session.history import text_id
+from ..session.parts import unpack_head
+from ..stores import Change, Mark, Store, Stored
+
+
+@dataclass(slots=True)
+class Origin:
+    """What a session was when it was last loaded from or saved to a store."""
+
+    store: Store
+    session_id: str
+    mark: Mark | None = None
+    head: bytes | None = None
+    history: History | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def saving(self) -> asyncio.Lock:
+        """Held by a save. A lock belongs to one event loop; a session may see several, one after the other."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._lock = loop, asyncio.Lock()
+        return self._lock
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A change that is ready to be committed, and what it was made of.
+
+    ``known`` are the lines before the new ones, ``written`` the lines of the turns that the history had not
+    stored, ``fresh`` the turns that are new to the conversation.
+    """
+
+    change: Change
+    known: Sequence[bytes]
+    written: Sequence[bytes]
+    fresh: Sequence[Turn]
+    history: History
+    edits: int
+
+
+def origin_of(session: UniversalSession, store: Store) -> Origin:
+    """What is remembered of a session; nothing if it is of another store, or has another id by now."""
+    origin = session.origin
+    if isinstance(origin, Origin) and origin.store is store and origin.session_id == session.id:
+        return origin
+    session.origin = origin = Origin(store, session.id)
+    return origin
+
+
+def remember(session: UniversalSession, store: Store, stored: Stored) -> UniversalSession:
+    """The session, just loaded from a store."""
+    session.origin = Origin(store, session.id, stored.mark, stored.head, session.history)
+    return session
+
+
+def stand_in(session_id: str, backend: str, store: Store) -> UniversalSession:
+    """An empty session for one that cannot be read now; only what is changed in it will be written."""
+    session = UniversalSession(id=session_id, backend=backend, metadata={})
+    head, _ = encode_head(session)
+    session.origin = Origin(store, session_id, head=head, history=session.history)
+    return session
+
+
+def draft_of(session: UniversalSession, origin: Origin, older: Sequence[bytes], ttl: int) -> Draft:
+    """What a save has to write.
+
+    Args:
+        session: the session as it is now.
+        origin: what it was.
+        older: the lines of the turns that were not loaded; needed only where `rewrites` says so.
+        ttl: seconds to keep it.
+
+    Raises:
+        Unstorable: a value has no JSON form; names the path.
+    """
+    history = session.history
+    known = history.stored_lines() or ()  # first: it notices edits, after which all lines are new ones
+    written = history.new_lines()
+    fresh = _fresh(history, origin)
+    added: Sequence[bytes] = written[len(written) - history.fresh_at_end() :]
+    if origin.mark is None:
+        added = [*known, *written]
+    elif origin.history is not history:
+        added = ()
+    head, last_active = encode_head(session)
+    change = Change(
+        session.id,
+        origin.mark,
+        origin.head,
+        head,
+        last_active,
+        created_at=session.metadata.get("created_at"),
+        added=added,
+        history=[*missing(older, [*known, *written]), *known, *written] if rewrites(session, origin) else None,
+        ttl=ttl,
+    )
+    before = known if origin.mark is not None else ()  # a session that is to be created brings all as new
+    return Draft(change, before, written, fresh, history, history.edits)
+
+
+def rewrites(session: UniversalSession, origin: Origin) -> bool:
+    """Whether a save has to write the whole history again, since earlier turns are others now."""
+    if origin.mark is None:
+        return False
+    return session.history is not origin.history or session.history.stored_lines() is None
+
+
+def _fresh(history: History, origin: Origin) -> list[Turn]:
+    if origin.history is None or origin.history is history:
+        return history.fresh_turns()
+    stored = origin.history.stored_ids()
+    return [turn for turn in history if text_id(turn) not in stored]
+
+
+def adopt(session: UniversalSession, origin: Origin, draft: Draft, done: Committed) -> None:
+    """Bring a session up to date with what the store holds after a save.
+
+    What its owner changed while the save was under way stays, and is written by the next one.
+    """
+    history = draft.history
+    if session.origin is not origin:  # meanwhile it was saved to another store, too
+        return
+    if session.history is not history or history.edits != draft.edits:
+        if done.mark.version == draft.change.version:  # nobody else wrote: the next save has only ours to change
+            origin.mark, origin.head, origin.history = done.mark, done.head, history
+        return
+    if done.head != draft.change.head:
+        try:
+            _take_over(session, draft.change.head, done.head)
+        except BadInput:  # it cannot be stored as it is by now; the next save says so
+            return
+    history.adopt(done.start, done.lines, draft.written)
+    moment = later(session.metadata.get("last_active"), done.last_active)
+    if moment is not None:
+        session.metadata["last_active"] = moment
+    origin.mark, origin.head, origin.history = done.mark, done.head, history
+
+
+def _take_over(session: UniversalSession, sent: bytes, merged: bytes) -> None:
+    """Set what others changed, but for what changed here since we sent our head."""
+    head, last_active = encode_head(session)
+    merged = merge_heads(sent, head, merged)
+    news = UniversalSession.of_head(unpack_head(merged, last_active), History())
+    for name in ("backend", "backend_session_id", "status", "current_flow_id"):
+        setattr(session, name, getattr(news, name))
+    for name in ("context", "metadata", "extra"):  # in place: callers may hold them, and what is in them
+        mine, merged_values = getattr(session, name), getattr(news, name)
+        kept = {key: mine[key] if mine.get(key) == value else value for key, value in merged_values.items()}
+        mine.clear()
+        mine.update(kept)

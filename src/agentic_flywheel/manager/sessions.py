@@ -1,0 +1,363 @@
+"""The session manager: what users of the package call."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Self
+
+from ..codec import Summary, decode_execution, decode_session, encode_execution, summarize
+from ..commit import Committed, commit
+from ..config import Limits, TimesToLive
+from ..errors import (
+    BadInput,
+    Damaged,
+    Misconfigured,
+    Newer,
+    StoreError,
+    TooLarge,
+    Unavailable,
+    Unreadable,
+)
+from ..jsontext import decode
+from ..session import Execution, History, Turn, UniversalSession, check_session_id, new_id, now
+from ..session.values import rich
+from ..stores import Record, Store
+from ..stores.deadline import within
+from .changes import Origin, adopt, draft_of, origin_of, remember, rewrites, stand_in
+from .meter import Meter
+from .results import Health, Loaded, Saved
+from .turns import TurnsInFlight
+
+log = logging.getLogger(__name__)
+
+OPEN_SECONDS = 1.0
+TOMBSTONE_SECONDS = 30 * 24 * 3600
+
+
+class SessionManager:
+    """Loads and saves sessions, executions and flow histories in one store.
+
+    A save never raises because storage is in trouble, nor because of what the session holds: it says what
+    happened. Closing closes the store; ``async with`` does it by itself.
+
+    ``budget`` is how long a call may take over all its rounds, in seconds, where the store is one that can be
+    away (see `agentic_flywheel.resilience`).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        ttl: TimesToLive | None = None,
+        limits: Limits | None = None,
+        budget: float = 0.1,
+        enabled: bool = True,
+    ) -> None:
+        self.store = store
+        self.ttl = ttl or TimesToLive()
+        self.limits = limits or Limits()
+        self.budget = budget
+        self.enabled = enabled
+        self.meter = Meter()
+        self._large: dict[str, int] = {}
+        self.turns = TurnsInFlight(store)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Connect now, so that the first call need not do it within its budget. A store may be away."""
+        with within(OPEN_SECONDS), suppress(StoreError):
+            await self.store.check()
+
+    async def close(self) -> None:
+        """Close files and connections; the manager may be used again, it opens them on first use."""
+        await self.store.close()
+
+    async def save_session(self, session: UniversalSession, *, executions: Iterable[Execution] = ()) -> Saved:
+        """Store what changed in a session since it was loaded or last saved.
+
+        Others may have written it meanwhile: their turns and ours are both kept, and the session is brought
+        up to date with what is stored. New turns with a ``flow_id`` are stored as executions and in the
+        history of their flow too; ``executions`` may have a fuller one under the turn's id.
+        """
+        origin = origin_of(session, self.store)
+        with self.meter.timing("save"):
+            async with origin.saving:
+                try:
+                    with within(self.budget):
+                        done = await self._save(session, origin, executions)
+                except (BadInput, StoreError) as error:
+                    log.warning("session %s was not saved: %s", session.id, type(error).__name__)
+                    return self._refused(_left_alone(session.id, error))
+        reason = f"what was stored was damaged; it is kept as {done.aside}" if done.aside else None
+        return self._saved(pending=done.mark.pending, revision=done.mark.revision, reason=reason)
+
+    def _saved(self, *, pending: bool, revision: int | None = None, reason: str | None = None) -> Saved:
+        if pending:
+            saved = Saved("journalled", f"the local journal for {self.store.where}", reason, revision)
+        else:
+            saved = Saved("stored" if self.enabled else "off", self.store.where, reason, revision)
+        self.meter.counts[saved.outcome] += 1
+        return saved
+
+    def _refused(self, reason: str) -> Saved:
+        self.meter.counts["refused"] += 1
+        return Saved("refused", self.store.where, reason)
+
+    async def _save(self, session: UniversalSession, origin: Origin, given: Iterable[Execution]) -> Committed:
+        check_session_id(session.id)
+        older: Sequence[bytes] = ()
+        if session.history.older and rewrites(session, origin) and session.history is origin.history:
+            older = await self._older(session)
+        ttl = self.ttl.session if session.ttl_seconds is None else session.ttl_seconds
+        draft = draft_of(session, origin, older, ttl)
+        self._check_sizes(draft.written)
+        change = replace(draft.change, records=self._records(session, draft.fresh, given))
+        done = await commit(self.store, change, draft.known, limit=self.limits.session_bytes)
+        adopt(session, origin, draft, done)
+        self._watch_size(session.id, done.mark.size)
+        return done
+
+    def _watch_size(self, session_id: str, size: int) -> None:
+        if size >= self.limits.warn_bytes:
+            self._large[session_id] = size
+        else:
+            self._large.pop(session_id, None)
+
+    async def _older(self, session: UniversalSession) -> Sequence[bytes]:
+        stored = await self.store.read(session.id, touch=False)
+        if stored is not None and stored.start:
+            raise Unavailable(
+                "earlier turns were changed, and not all of them can be read now; save it again later"
+            )
+        return stored.lines[: session.history.older] if stored else ()
+
+    def _check_sizes(self, lines: Iterable[bytes]) -> None:
+        limit = self.limits.turn_bytes
+        for line in lines:
+            if len(line) > limit:
+                raise TooLarge(
+                    f"a turn has {len(line):,} bytes; the limit is {limit:,}. Keep the large part elsewhere and "
+                    "put a reference into the turn, or raise limits.turn_bytes"
+                )
+
+    def _records(
+        self, session: UniversalSession, turns: Iterable[Turn], given: Iterable[Execution]
+    ) -> list[Record]:
+        executions = {
+            turn.id: Execution.of_turn(turn, session.id, session.backend)
+            for turn in turns
+            if isinstance(turn.id, str) and isinstance(turn.flow_id, str)
+        }
+        executions |= {execution.id: execution for execution in given}
+        return [record for execution in executions.values() for record in self._encode(execution)]
+
+    def _encode(self, execution: Execution) -> list[Record]:
+        return encode_execution(execution, ttl=self.ttl.execution, history_ttl=self.ttl.history)
+
+    async def load(self, session_id: str, *, last: int | None = None) -> Loaded:
+        """A session by its id, or why there is none: absent, unavailable, damaged and newer are told apart.
+
+        Args:
+            session_id: the session's handle.
+            last: load only that many of its newest turns; the older ones stay in the store.
+
+        Raises:
+            BadSessionId: the id can name no session.
+            BadInput: ``last`` is negative.
+        """
+        check_session_id(session_id)
+        if last is not None and last < 0:
+            raise BadInput(f"last is {last}; it is a number of turns, or None for all")
+        with self.meter.timing("load"):
+            loaded = await self._load(session_id, last)
+        self.meter.counts[loaded.state] += 1
+        return loaded
+
+    async def _load(self, session_id: str, last: int | None) -> Loaded:
+        try:
+            with within(self.budget):
+                stored = await self.store.read(session_id, last=last)
+            if stored is None:
+                return Loaded("absent", reason=f"no session {session_id!r}: it has expired or never was")
+            session = remember(decode_session(session_id, stored), self.store, stored)
+            return Loaded("found", session, behind=stored.behind)
+        except Newer as error:
+            return Loaded("newer", reason=_left_alone(session_id, error))
+        except Damaged as error:
+            return Loaded("damaged", reason=_left_alone(session_id, error))
+        except StoreError as error:
+            return Loaded("unavailable", reason=str(error))
+
+    async def load_session(self, session_id: str, *, last: int | None = None) -> UniversalSession | None:
+        """A session by its id, or None if there is none or the store cannot say (`load` tells which).
+
+        Raises:
+            BadSessionId: the id can name no session.
+            Damaged, Newer: something is stored under the id that this version must not touch.
+        """
+        loaded = await self.load(session_id, last=last)
+        if loaded.state == "damaged":
+            raise Damaged(loaded.reason)
+        if loaded.state == "newer":
+            raise Newer(loaded.reason)
+        return loaded.session
+
+    async def require(self, session_id: str, *, last: int | None = None) -> UniversalSession:
+        """A session by its id.
+
+        Raises:
+            BadSessionId, Damaged, Newer: as `load_session`.
+            SessionNotFound: there is none.
+            Unavailable: the store cannot say.
+        """
+        return (await self.load(session_id, last=last)).need()
+
+    async def require_or_stand_in(
+        self, session_id: str, backend: str, *, last: int | None = None
+    ) -> UniversalSession:
+        """A session by its id; if the store is away and nothing is known here, an empty one to go on with.
+
+        What is recorded in the stand-in is merged into the stored session when that can be read again; the
+        rest of it counts for nothing then.
+
+        Raises:
+            BadSessionId, Damaged, Newer, SessionNotFound: as `require`.
+        """
+        try:
+            return await self.require(session_id, last=last)
+        except Unavailable:
+            return stand_in(session_id, backend, self.store)
+
+    async def delete_session(self, session_id: str) -> bool:
+        """Remove a session; whether there was one. Its executions stay until they expire.
+
+        A late writer who still holds the session does not bring it back.
+
+        Raises:
+            BadSessionId: the id can name no session.
+            StoreError: the store cannot be reached.
+        """
+        check_session_id(session_id)
+        with within(self.budget):
+            return await self.store.delete(session_id, deleted_at=now(), ttl=TOMBSTONE_SECONDS)
+
+    async def list_sessions(self, limit: int = 20) -> list[Summary]:
+        """Summaries of the sessions used last, newest first; histories are not read, nothing is touched."""
+        summaries = []
+        with within(self.budget):
+            recent = await self.store.recent(limit)
+        for listed in recent:
+            try:
+                summaries.append(summarize(listed))
+            except (Damaged, Newer) as error:
+                log.warning("a session is left out of the listing: %s", type(error).__name__)
+        return summaries
+
+    async def fork_session(self, session_id: str, *, last: int | None = None) -> UniversalSession:
+        """A new session that goes on from another one: its context, and its turns or the ``last`` of them.
+
+        Raises:
+            SessionNotFound, BadSessionId, Damaged, Newer, Unavailable: as `require`.
+            StoreError: the new one could not be saved.
+        """
+        source = await self.require(session_id, last=last)
+        moment = now()
+        fork = UniversalSession.of_head(
+            source.head() | {"id": new_id("session"), "backend_session_id": None},
+            History.of_lines(source.history.stored_lines() or ()),
+        )
+        fork.metadata |= {"created_at": moment, "last_active": moment, "forked_from": source.id}
+        saved = await self.save_session(fork)
+        if saved.outcome == "refused":
+            raise StoreError(f"the fork could not be saved: {saved.reason}")
+        return fork
+
+    async def save_execution(self, execution: Execution) -> Saved:
+        """Store an execution, and its entry in the history of its flow."""
+        try:
+            with within(self.budget):
+                stored = await self.store.put(self._encode(execution))
+        except (BadInput, StoreError) as error:
+            log.warning("execution %s was not saved: %s", execution.id, type(error).__name__)
+            return self._refused(str(error))
+        return self._saved(pending=not stored)
+
+    async def load_execution(self, execution_id: str) -> Execution | None:
+        """An execution by its id, also after its session has ended; None if there is none.
+
+        Raises:
+            StoreError: the store cannot be reached, or what is stored is damaged.
+        """
+        with within(self.budget):
+            data = await self.store.execution(execution_id)
+        return decode_execution(data) if data is not None else None
+
+    async def load_history(self, session_id: str, flow_id: str) -> list[dict[str, Any]]:
+        """The executions of a flow in a session, oldest first: id, timestamp, question, status, duration_ms.
+
+        Raises:
+            StoreError: the store cannot be reached, or what is stored is damaged.
+        """
+        with within(self.budget):
+            entries = await self.store.entries(session_id, flow_id)
+        return [rich(decode(entry)) for entry in entries]
+
+    async def health(self) -> Health:
+        """How the store is; asks it, unless it is known to be away."""
+        start = time.perf_counter()
+        health = Health("ok" if self.enabled else "off", self.store.name, self.store.where)
+        try:
+            facts = await self.store.check()
+            health = replace(health, facts=facts, latency_ms=round((time.perf_counter() - start) * 1000, 3))
+        except Misconfigured as error:
+            health = replace(health, state="misconfigured", error=str(error))
+        except StoreError as error:
+            health = replace(health, state="unavailable", error=str(error))
+        measured = replace(
+            health,
+            counts=dict(self.meter.counts),
+            latencies_ms=self.meter.latencies_ms(),
+            large_sessions=dict(self._large),
+        )
+        return await self._with_backlog(measured)
+
+    async def _with_backlog(self, health: Health) -> Health:
+        try:
+            backlog = await self.store.backlog()
+        except StoreError as error:
+            return replace(health, error=f"{health.error or ''} the journal cannot be read: {error}".strip())
+        if backlog is None:
+            return health
+        state = health.state
+        if state == "ok":  # it answers; that is not to say that it takes writes
+            state = "unavailable" if not backlog.available else "replaying" if backlog.pending else "ok"
+        return replace(
+            health,
+            state=state,
+            since=backlog.since,
+            error=health.error or backlog.last_error,
+            pending=backlog.pending,
+            pending_bytes=backlog.pending_bytes,
+            oldest_pending=backlog.oldest,
+            refused=backlog.refused,
+        )
+
+
+def _left_alone(session_id: str, error: Exception) -> str:
+    """What an error says; of a stored session that is neither used nor overwritten, where to look too."""
+    if not isinstance(error, Unreadable):
+        return str(error)
+    what = "is newer than this version" if isinstance(error, Newer) else "is damaged"
+    return (
+        f"session {session_id!r} {what} and was left as it is: {error}. To see what is there: flywheel sessions "
+        f"show --raw {session_id}"
+    )

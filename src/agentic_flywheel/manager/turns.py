@@ -1,0 +1,109 @@
+"""Which turn is being run in a session: one at a time, noted before it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ..errors import StoreError
+from ..jsontext import decode, encode
+from ..session import InFlight
+from ..stores import Claim, Store
+
+log = logging.getLogger(__name__)
+
+CLAIM_SECONDS = 6.0  # a claim that is not renewed ends: its process is dead, or cut off
+RENEW_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A turn that was begun and not finished: its process died. ``after`` is how long it ran, in seconds."""
+
+    turn: InFlight
+    after: float
+
+    def __str__(self) -> str:
+        return (
+            f"your last question {self.turn.question!r} was interrupted after {self.after:.0f} s in flow "
+            f"{self.turn.flow_id}; not answered"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What stood in the way of a claim: a turn that is still ``running``, or one that was interrupted."""
+
+    turn: InFlight
+    running: bool
+    until: float
+
+    @property
+    def interrupted(self) -> Interrupted | None:
+        """The same as an interrupted turn, if it is one."""
+        return None if self.running else Interrupted(self.turn, self.turn.lasted(self.until - CLAIM_SECONDS))
+
+
+class TurnsInFlight:
+    """Claims sessions for turns. While the store is away, only the processes of this machine agree."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def claim(self, session_id: str, turn: InFlight) -> Found | None:
+        """Note a turn as running, if the session is free; else what stands in the way.
+
+        An interrupted turn gives way, and is given too: its caller has to put it on record.
+        """
+        note = encode(turn.to_dict())
+        found = await self._store.claim(session_id, turn.holder, note, seconds=CLAIM_SECONDS)
+        if found is None:
+            return None
+        other = _found(found)
+        if other is None or other.running or found.ended:
+            return other
+        # Its claim has not ended, and its process is known to be dead.
+        taken = await self._store.claim(session_id, turn.holder, note, seconds=CLAIM_SECONDS, instead=found.turn_id)
+        return _found(taken) if taken else None
+
+    @asynccontextmanager
+    async def kept(self, session_id: str, turn: InFlight) -> AsyncIterator[None]:
+        """Keep a claim for as long as the block runs, then release it."""
+        renewal = asyncio.create_task(self._renew(session_id, turn))
+        try:
+            yield
+        finally:
+            renewal.cancel()
+            await asyncio.shield(self.release(session_id, turn))
+
+    async def _renew(self, session_id: str, turn: InFlight) -> None:
+        note = encode(turn.to_dict())
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._store.claim(session_id, turn.holder, note, seconds=CLAIM_SECONDS)
+            except StoreError as error:
+                log.warning("the claim of turn %s was not renewed: %s", turn.turn_id, type(error).__name__)
+
+    async def release(self, session_id: str, turn: InFlight) -> None:
+        """Give up the claim of a turn, if it has one."""
+        try:
+            await self._store.release(session_id, turn.holder)
+        except StoreError as error:
+            log.warning("the claim of turn %s ends by itself: %s", turn.turn_id, type(error).__name__)
+
+    async def look(self, session_id: str) -> Found | None:
+        """The turn that is noted as running in a session, or was interrupted; None if there is none."""
+        found = await self._store.claimed(session_id)
+        return _found(found) if found else None
+
+
+def _found(claim: Claim) -> Found | None:
+    try:
+        turn = InFlight.from_dict(decode(claim.note))
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return Found(turn, running=not claim.ended and not turn.is_orphaned, until=claim.until)

@@ -1,0 +1,213 @@
+"""The journal: what was accepted while the store was away, on local disk until the store has it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import Damaged, Deleted, Newer, Unavailable
+from ..stores import Claim, Record
+from ..stores import sqlite_claims as claims
+from ..stores.sqlite_file import SqliteFile
+from ..stores.sqlite_transaction import writing
+from . import journal_file as file
+from .journal_file import Entry, Pending, Work
+from .mending import mend
+
+log = logging.getLogger("agentic_flywheel.journal")
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 256 * 1024**2
+PAGE = 500
+
+
+def journal_path(folder: Path, store: str) -> Path:
+    """Where the journal of a store is, in the folder for local files; each store has its own."""
+    return folder / f"journal-{hashlib.sha256(store.encode()).hexdigest()[:12]}.db"
+
+
+class Journal:
+    """A bounded queue on disk, in the order of acceptance, shared by all processes of a user on a machine.
+
+    An entry that was accepted survives the death of any process at any instant. The file has mode 0600. If it is
+    damaged, it is moved aside and what can be read of it is kept in a new one.
+
+    Every method raises `Unavailable` where the file cannot be used; the message says what to do.
+
+    Args:
+        path: the file.
+        limit: the greatest size of what waits, in bytes; beyond it new work is refused, old work is kept.
+        clock: seconds since 1970, only for people to read: the order does not depend on it.
+    """
+
+    def __init__(self, path: Path, *, limit: int = DEFAULT_LIMIT, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self.limit = limit
+        self.trouble: str | None = None
+        """What happened to the file, if it had to be mended."""
+        self._clock = clock
+        self._file = SqliteFile(path, file.prepare)
+        self._seen: tuple[object, ...] | None = None
+
+    async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``work`` gives for the file; see `SqliteFile.call`."""
+        try:
+            try:
+                return await self._file.call(work)
+            except Damaged:
+                await self._mend()
+                return await self._file.call(work)
+        except (Damaged, Newer) as error:  # of the journal, not of a session
+            raise Unavailable(str(error)) from error
+
+    async def _mend(self) -> None:
+        await self._file.close()
+        mended = await self._file.beside(lambda: mend(self.path))
+        if mended is not None:
+            self.trouble = str(mended)
+            log.error("%s", mended)
+
+    async def append(self, session_id: str, work: Work, *, behind: bool = False) -> bool:
+        """Accept work; with ``behind``, only if earlier work of the session still waits. Whether it was accepted.
+
+        Raises:
+            Unavailable: the journal is full, or cannot be used.
+            Deleted: the session was deleted, and the deletion waits.
+        """
+        now, limit = self._clock(), self.limit
+        done = await self.call(lambda db: file.append(db, session_id, work, now=now, limit=limit, behind=behind))
+        if done == "full":
+            raise Unavailable(
+                f"the journal {self.path} is full ({self.limit:,} bytes): nothing new is accepted until the store "
+                "answers and it is replayed; raise journal.limit_bytes to take more"
+            )
+        if done == "deleted":
+            raise Deleted(f"session {session_id!r} was deleted")
+        return done == "appended"
+
+    async def oldest(self, count: int) -> list[Entry]:
+        """The entries that wait, oldest first."""
+        return await self.call(lambda db: file.oldest(db, count))
+
+    async def entries(self, *, refused: bool = False) -> AsyncIterator[Entry]:
+        """All entries that wait, oldest first, or those that the store would not take; read a page at a time."""
+        page = await self.call(lambda db: file.oldest(db, PAGE, refused=refused))
+        while page:
+            for entry in page:
+                yield entry
+            last = page[-1].place
+            page = await self.call(lambda db, last=last: file.oldest(db, PAGE, refused=refused, after=last))  # type: ignore[misc]  # mypy cannot infer it
+
+    async def work_of(self, session_id: str) -> list[Entry]:
+        """The entries of a session that wait, oldest first."""
+        return await self.call(lambda db: file.work_of(db, session_id))
+
+    async def records_of(self, *name: str) -> list[Record]:
+        """What waits of ``("execution", id)`` or ``("history", session_id, flow_id)``, oldest first."""
+        return await self.call(lambda db: file.records_of(db, file.name_of(*name)))
+
+    async def sessions(self) -> set[str]:
+        """The sessions that work waits for."""
+        return await self.call(file.sessions_waiting)
+
+    async def newest(self, count: int) -> list[str]:
+        """The sessions for which work was accepted last."""
+        return await self.call(lambda db: file.newest_waiting(db, count))
+
+    async def remove(self, entries: Sequence[Entry]) -> None:
+        """Forget entries that are done."""
+        await self.call(lambda db: file.remove(db, entries))
+
+    async def refuse(self, entry: Entry, reason: str) -> None:
+        """Set an entry aside, with the reason why it cannot be done."""
+        await self.call(lambda db: file.refuse(db, entry, reason))
+
+    async def accept_again(self) -> int:
+        """Let the entries wait again that the store would not take; how many there are."""
+        return await self.call(file.accept_again)
+
+    async def pending(self) -> Pending:
+        """How much waits."""
+        return await self.call(file.pending)
+
+    async def claim(
+        self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
+    ) -> Claim | None:
+        """Claim a session among the processes of this machine; see `Store.claim`."""
+        now = self._clock()
+        new = Claim(turn_id, note, now + seconds)
+
+        def work(db: sqlite3.Connection) -> Claim | None:
+            with writing(db):
+                return claims.claim(db, new, session_id, instead, now)
+
+        return await self.call(work)
+
+    async def claimed(self, session_id: str) -> Claim | None:
+        """The claim that processes of this machine have on a session; see `Store.claimed`."""
+        return await self.call(lambda db: claims.claimed(db, session_id, self._clock()))
+
+    async def release(self, session_id: str, turn_id: str) -> None:
+        """Give up a claim; see `Store.release`."""
+        await self.call(lambda db: claims.release(db, session_id, turn_id))
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a journal file; without one, nothing waits."""
+        return self.path.exists()
+
+    def changed(self) -> bool:
+        """Whether the file may be another one than at the last call of this, whoever wrote it.
+
+        Cheap, and off by as much as the file system's clock ticks.
+        """
+        seen = tuple(_stamp(self.path.with_name(self.path.name + ending)) for ending in ("", "-wal"))
+        changed = seen != self._seen and seen[0] is not None
+        self._seen = seen
+        return changed
+
+    @asynccontextmanager
+    async def replaying(self) -> AsyncIterator[bool]:
+        """The right to replay; False while another process has it. It ends with the process that has it.
+
+        An exclusive transaction on a file of its own is the lock: the system lets go of it when its holder
+        dies, and every platform has it.
+        """
+        lock = SqliteFile(self.path.with_suffix(".lock"), _no_tables, busy_seconds=0)
+        try:
+            yield await lock.call(_lock)
+        finally:
+            await lock.close()
+
+    async def close(self) -> None:
+        """Close the file; it opens again on the next use."""
+        await self._file.close()
+
+
+def _no_tables(db: sqlite3.Connection, path: str) -> None:
+    """A lock holds nothing."""
+
+
+def _lock(db: sqlite3.Connection) -> bool:
+    try:
+        db.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return True
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

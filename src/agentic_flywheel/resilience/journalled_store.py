@@ -1,0 +1,264 @@
+"""A store that is never away: what the store behind it cannot take now waits in the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from ..errors import StoreError, Unavailable
+from ..stores import Backlog, Change, Claim, Listed, Mark, Record, Store, Stored
+from ..stores.base import Kind
+from ..stores.history_entries import newest_of_each
+from .guarded_store import GuardedStore
+from .journal import Journal
+from .journal_file import Deletion, Records, Work
+from .knowledge import LocalKnowledge, pending_mark
+from .replay import Replayer
+
+
+class JournalledStore(Store):
+    """Takes writes while the store is away, gives them to it when it is back, and reads locally meanwhile.
+
+    A session that has work in the journal gets its further work there too, until the store has caught up:
+    so each writer's turns keep their order. Answers from what is known locally are marked as ``behind``.
+
+    ``limit`` is the greatest size of a session in bytes, for what is replayed.
+    """
+
+    def __init__(self, inner: GuardedStore, journal: Journal, *, limit: int) -> None:
+        self.inner = inner
+        self.name, self.where = inner.name, inner.where
+        self.journal = journal
+        self.knowledge = LocalKnowledge(journal)
+        self.replayer = Replayer(inner, journal, self.knowledge, limit=limit)
+
+    async def read(
+        self, session_id: str, *, last: int | None = None, after: int | None = None, touch: bool = True
+    ) -> Stored | None:
+        if await self.replayer.holds(session_id):
+            with suppress(StoreError):  # a journal that cannot be read keeps nobody from the store
+                recalled = await self.knowledge.recall(session_id)
+                if recalled.waits:
+                    return _behind(recalled.stored, last, after)
+        try:
+            found = await self.inner.read(session_id, last=last, after=after, touch=touch)
+        except Unavailable as error:
+            return await self._read_here(session_id, last, after, error)
+        if found is not None:
+            self.knowledge.saw(session_id, found)
+        return found
+
+    async def _read_here(
+        self, session_id: str, last: int | None, after: int | None, reason: Unavailable
+    ) -> Stored | None:
+        self.replayer.start()
+        with _also(reason):
+            recalled = await self.knowledge.recall(session_id)
+        if recalled.stored is None and not recalled.waits:
+            raise reason
+        return _behind(recalled.stored, last, after)
+
+    async def write(self, change: Change, *, limit: int) -> Mark:
+        if await self._queue_up(change.session_id, change):
+            return pending_mark(change)
+        try:
+            mark = await self.inner.write(change, limit=limit)
+        except Unavailable as error:
+            await self._accept(change.session_id, change, error)
+            return pending_mark(change)
+        self.knowledge.wrote(change, mark)
+        return mark
+
+    async def delete(self, session_id: str, *, deleted_at: str, ttl: int) -> bool:
+        deletion = Deletion(session_id, deleted_at, ttl)
+        if await self.replayer.holds(session_id):
+            there = (await self.knowledge.recall(session_id)).stored is not None
+            if await self._queue_up(session_id, deletion):
+                await self.knowledge.forget(session_id)
+                return there
+        try:
+            there = await self.inner.delete(session_id, deleted_at=deleted_at, ttl=ttl)
+        except Unavailable as error:
+            with _also(error):
+                there = (await self.knowledge.recall(session_id)).stored is not None
+            await self._accept(session_id, deletion, error)
+        with suppress(StoreError):  # it is deleted; here it is only not forgotten
+            await self.knowledge.forget(session_id)
+        return there
+
+    async def put(self, records: Sequence[Record]) -> bool:
+        work = Records(tuple(records))
+        session_id = next((record.session_id for record in records if record.session_id), "")
+        if await self._queue_up(session_id, work):
+            return False
+        try:
+            return await self.inner.put(records)
+        except Unavailable as error:
+            await self._accept(session_id, work, error)
+            return False
+
+    async def _queue_up(self, session_id: str, work: Work) -> bool:
+        """Put work behind earlier work of its session, if such waits in the journal; whether it did."""
+        if not await self.replayer.holds(session_id):
+            return False
+        accepted = self.replayer.accepted(session_id)
+        if await self._append(session_id, work, behind=True):
+            return True
+        self.replayer.release(session_id, accepted)
+        return False
+
+    async def _accept(self, session_id: str, work: Work, reason: Unavailable) -> None:
+        """Put work into the journal.
+
+        Raises:
+            Unavailable: that cannot be done either; says why both fail.
+            Deleted: the session was deleted meanwhile.
+        """
+        with _also(reason):
+            await self._append(session_id, work)
+
+    async def _append(self, session_id: str, work: Work, *, behind: bool = False) -> bool:
+        try:
+            appended = await self.journal.append(session_id, work, behind=behind)
+        except asyncio.CancelledError:  # the caller is gone; the work may get in all the same
+            self.replayer.hold(session_id)
+            raise
+        if appended:
+            self.replayer.hold(session_id)
+        return appended
+
+    async def recent(self, limit: int) -> list[Listed]:
+        try:
+            listed = await self.inner.recent(limit)
+        except Unavailable as error:
+            self.replayer.start()
+            with _also(error):
+                return await self.knowledge.recent(limit)
+        if self.replayer.holds_any:
+            with suppress(StoreError):
+                return await self.knowledge.with_what_waits(listed, limit)
+        return listed
+
+    async def execution(self, execution_id: str) -> bytes | None:
+        waiting = await self._waiting("execution", execution_id)
+        return waiting[-1].data if waiting else await self.inner.execution(execution_id)
+
+    async def entries(self, session_id: str, flow_id: str) -> list[bytes]:
+        waiting = await self._waiting("history", session_id, flow_id)
+        try:
+            stored = await self.inner.entries(session_id, flow_id)
+        except Unavailable:
+            if not waiting:
+                raise
+            stored = []
+        return newest_of_each([*stored, *(record.data for record in waiting)])
+
+    async def _waiting(self, *name: str) -> list[Record]:
+        """What waits of an execution or a history; looked for before the store is asked, since it may get there."""
+        await self.replayer.holds("")
+        if not self.replayer.holds_any:
+            return []
+        try:
+            return await self.journal.records_of(*name)
+        except StoreError:
+            return []
+
+    async def claim(
+        self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
+    ) -> Claim | None:
+        """As every store. The processes of this machine agree first, and so they do while the store is away."""
+        here = await self._claim_here(session_id, turn_id, note, seconds, instead)
+        if here is not None and not here.ended:
+            return here
+        try:
+            there = await self.inner.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
+        except Unavailable:
+            self.replayer.start()
+            return here
+        if there is not None and not there.ended:
+            with suppress(StoreError):
+                await self.journal.release(session_id, turn_id)
+        return there or here
+
+    async def _claim_here(
+        self, session_id: str, turn_id: str, note: bytes, seconds: float, instead: str | None
+    ) -> Claim | None:
+        try:
+            return await self.journal.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
+        except StoreError:
+            return None
+
+    async def claimed(self, session_id: str) -> Claim | None:
+        claims: list[Claim | None] = []
+        with suppress(Unavailable):
+            claims.append(await self.inner.claimed(session_id))
+        if self.journal.exists:
+            with suppress(Unavailable):
+                claims.append(await self.journal.claimed(session_id))
+        found = [claim for claim in claims if claim is not None]
+        return max(found, key=lambda claim: (not claim.ended, claim.until), default=None)
+
+    async def release(self, session_id: str, turn_id: str) -> None:
+        with suppress(Unavailable):  # it ends by itself
+            await self.inner.release(session_id, turn_id)
+        if self.journal.exists:
+            with suppress(Unavailable):
+                await self.journal.release(session_id, turn_id)
+
+    async def raw(self, session_id: str) -> bytes | None:
+        return await self.inner.raw(session_id)
+
+    async def set_aside(self, session_id: str, raw: bytes) -> str | None:
+        return await self.inner.set_aside(session_id, raw)
+
+    async def aside(self, session_id: str) -> dict[str, bytes]:
+        return await self.inner.aside(session_id)
+
+    def names(self, kind: Kind) -> AsyncIterator[tuple[str, ...]]:
+        return self.inner.names(kind)
+
+    async def reindex(self) -> int:
+        return await self.inner.reindex()
+
+    async def check(self) -> dict[str, object]:
+        return await self.inner.check()
+
+    async def backlog(self) -> Backlog:
+        pending = await self.journal.pending() if self.journal.exists else None
+        if pending and pending.entries:  # also what another process left behind
+            self.replayer.start()
+        return Backlog(
+            available=self.inner.state == "available",
+            since=self.inner.since,
+            last_error=self.inner.last_error or self.replayer.trouble or self.journal.trouble,
+            pending=pending.entries if pending else 0,
+            pending_bytes=pending.bytes if pending else 0,
+            oldest=pending.oldest if pending else None,
+            refused=pending.refused if pending else 0,
+        )
+
+    async def close(self) -> None:
+        await self.replayer.stop()
+        await self.knowledge.close()
+        await self.journal.close()
+        await self.inner.close()
+
+
+@contextmanager
+def _also(reason: Unavailable) -> Iterator[None]:
+    """Where the store and the journal both fail, say why both do."""
+    try:
+        yield
+    except Unavailable as error:
+        raise Unavailable(f"{reason}; and the journal does not help: {error}") from error
+
+
+def _behind(stored: Stored | None, last: int | None, after: int | None) -> Stored | None:
+    """Of what is known, the turns that are wanted; None where it is known to be deleted."""
+    if stored is None:
+        return None
+    skip = None if after is None else max(after - stored.start, 0)
+    cut = stored.cut(last, skip)
+    return replace(cut, start=stored.start + cut.start, behind=True)

@@ -1,0 +1,185 @@
+"""What this machine knows of sessions by itself, to go on while the store is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextvars import Context
+from dataclasses import dataclass, replace
+
+from ..codec import merge_heads, missing
+from ..errors import StoreError
+from ..session.times import seconds
+from ..stores import Change, Listed, Mark, Stored
+from . import known_file as file
+from .journal import Journal
+from .journal_file import Deletion
+
+log = logging.getLogger("agentic_flywheel.journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What is known of a session here; ``waits`` says that work waits for it, its deletion if it has no state."""
+
+    stored: Stored | None
+    waits: bool
+
+
+class LocalKnowledge:
+    """The sessions that were read or written on this machine lately: their heads and last turns.
+
+    What this process saw is in memory at once, and on disk, for the others, a moment later and off the way of
+    the callers. To what is known, the work that waits in the journal is added.
+
+    Args:
+        journal: beside whose entries it is kept.
+        turns: how many of a session's last turns are kept.
+        sessions: how many sessions are kept.
+        delay: seconds until what is new is written to disk.
+    """
+
+    def __init__(self, journal: Journal, *, turns: int = 50, sessions: int = 1000, delay: float = 1.0) -> None:
+        self._journal = journal
+        self._turns = turns
+        self._sessions = sessions
+        self._delay = delay
+        self._states: OrderedDict[str, Stored] = OrderedDict()
+        self._new: set[str] = set()
+        self._writer: asyncio.Task[None] | None = None
+
+    def saw(self, session_id: str, stored: Stored) -> None:
+        """Note a state that the store gave."""
+        known = self._states.get(session_id)
+        enough = len(stored.lines) >= self._turns
+        if not enough and known is not None and known.mark.epoch == stored.mark.epoch:
+            earlier = known.lines[: max(stored.start - known.start, 0)]
+            if known.start + len(earlier) == stored.start:
+                stored = replace(stored, lines=[*earlier, *stored.lines], start=known.start)
+        self._note(session_id, stored)
+
+    def wrote(self, change: Change, mark: Mark) -> None:
+        """Note a change that the store took."""
+        known = self._states.get(change.session_id)
+        if known is None or change.base is None or known.mark.version != change.base.version:
+            known = None
+        self._note(change.session_id, replace(after(known, change), mark=mark))
+
+    async def recall(self, session_id: str) -> Recalled:
+        """The session as it is known here, with the work that waits in the journal."""
+        works = await self._works_of(session_id)  # first: what is replayed meanwhile is then among what was stored
+        stored = await self.last_stored(session_id)
+        for work in works:
+            stored = after(stored, work) if isinstance(work, Change) else None
+        return Recalled(stored, waits=bool(works))
+
+    async def _works_of(self, session_id: str) -> list[Change | Deletion]:
+        if not self._journal.exists:
+            return []
+        works = [entry.work for entry in await self._journal.work_of(session_id)]
+        return [work for work in works if isinstance(work, Change | Deletion)]
+
+    async def last_stored(self, session_id: str) -> Stored | None:
+        """The last state of a session that the store is known to have had."""
+        mine = self._states.get(session_id)
+        if not self._journal.exists:
+            return mine
+        others = await self._journal.call(lambda db: file.get(db, session_id))
+        return max((state for state in (mine, others) if state is not None), key=_age, default=None)
+
+    async def recent(self, limit: int) -> list[Listed]:
+        """The sessions that are known here, last used first."""
+        await self.write_down()
+        states = await self._journal.call(lambda db: file.recent(db, limit))
+        return await self.with_what_waits([_listed(name, stored) for name, stored in states.items()], limit)
+
+    async def with_what_waits(self, listed: Sequence[Listed], limit: int) -> list[Listed]:
+        """A listing, with the work that waits in the journal."""
+        found = {item.session_id: item for item in listed}
+        waiting = await self._journal.sessions()
+        newest = await self._journal.newest(limit)
+        for session_id in {*newest, *(waiting & found.keys())} - {""}:
+            recalled = await self.recall(session_id)
+            if recalled.stored is not None:
+                found[session_id] = _listed(session_id, recalled.stored)
+            elif recalled.waits:
+                found.pop(session_id, None)
+        return sorted(found.values(), key=lambda item: seconds(item.last_active), reverse=True)[:limit]
+
+    async def forget(self, session_id: str) -> None:
+        """Know nothing of a session any more."""
+        self._states.pop(session_id, None)
+        self._new.discard(session_id)
+        if self._journal.exists:
+            await self._journal.call(lambda db: file.forget(db, session_id))
+
+    async def write_down(self) -> None:
+        """Bring what is new to disk."""
+        states = {name: self._states[name] for name in self._new if name in self._states}
+        self._new.clear()
+        if states:
+            await self._journal.call(lambda db: file.put(db, states, self._sessions))
+
+    async def close(self) -> None:
+        """Bring what is new to disk, and stop."""
+        if self._writer is not None:
+            self._writer.cancel()
+            self._writer = None
+        await self._try_to_write_down()
+
+    def _note(self, session_id: str, stored: Stored) -> None:
+        kept = stored.lines[-self._turns :]
+        total = stored.start + len(stored.lines)
+        self._states[session_id] = replace(stored, lines=kept, start=total - len(kept))
+        self._states.move_to_end(session_id)
+        if len(self._states) > self._sessions:
+            self._states.popitem(last=False)
+        self._new.add(session_id)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_later(), context=Context())
+
+    async def _write_later(self) -> None:
+        await asyncio.sleep(self._delay)
+        await self._try_to_write_down()
+
+    async def _try_to_write_down(self) -> None:
+        try:
+            await self.write_down()
+        except StoreError as error:  # it costs only what could be read during an outage
+            log.warning("local copies are not written: %s", error)
+
+
+def _age(stored: Stored) -> tuple[float, int]:
+    return seconds(stored.last_active), stored.mark.revision
+
+
+def _listed(session_id: str, stored: Stored) -> Listed:
+    return Listed(session_id, stored.head, stored.last_active, stored.mark.total)
+
+
+def pending_mark(change: Change) -> Mark:
+    """The state that a change will make once the store has it, if nobody else writes meanwhile."""
+    revision = change.base.revision + 1 if change.base else 1
+    if change.base is None or change.history is not None:
+        lines = change.added if change.history is None else change.history
+        return Mark(change.version, change.epoch or change.version, revision, len(lines), pending=True)
+    total = change.base.total + len(change.added)
+    return Mark(change.version, change.base.epoch, revision, total, pending=True)
+
+
+def after(known: Stored | None, change: Change) -> Stored:
+    """What is known of a session after a change."""
+    mark = pending_mark(change)
+    if change.history is not None or change.base is None:
+        lines = list(change.added if change.history is None else change.history)
+        start = 0
+    elif known is None:
+        lines, start = list(change.added), change.base.total
+    else:
+        follows = known.mark.version == change.base.version
+        added = change.added if follows else missing(change.added, known.lines)
+        lines, start = [*known.lines, *added], known.start
+    head = merge_heads(change.base_head, change.head, known.head) if known else change.head
+    return Stored(replace(mark, total=start + len(lines)), head, change.last_active, lines, start)

@@ -1,0 +1,55 @@
+"""The last known state of sessions, as rows of the journal's file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+
+import msgspec
+
+from ..session.times import seconds
+from ..stores import Stored
+from ..stores.sqlite_transaction import writing
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Stored)
+
+
+def put(db: sqlite3.Connection, states: Mapping[str, Stored], most: int) -> None:
+    """Keep these states, unless later ones are known, and of all of them the ``most`` lately used."""
+    rows = [(name, seconds(stored.last_active), _encoder.encode(stored)) for name, stored in states.items()]
+    with writing(db):
+        db.executemany(
+            "INSERT INTO known VALUES (?, ?, ?) ON CONFLICT (session_id) DO UPDATE"
+            " SET active = excluded.active, data = excluded.data WHERE excluded.active >= known.active",
+            rows,
+        )
+        db.execute(
+            "DELETE FROM known WHERE active < (SELECT active FROM known ORDER BY active DESC LIMIT 1 OFFSET ?)",
+            (most - 1,),
+        )
+
+
+def get(db: sqlite3.Connection, session_id: str) -> Stored | None:
+    """The state of a session, or None if it is not known, or what is kept of it is damaged."""
+    row = db.execute("SELECT data FROM known WHERE session_id = ?", (session_id,)).fetchone()
+    return _decoded(row[0]) if row else None
+
+
+def recent(db: sqlite3.Connection, limit: int) -> dict[str, Stored]:
+    """The states of the sessions used last, newest first."""
+    rows = db.execute("SELECT session_id, data FROM known ORDER BY active DESC LIMIT ?", (limit,))
+    states = {name: _decoded(data) for name, data in rows}
+    return {name: stored for name, stored in states.items() if stored is not None}
+
+
+def forget(db: sqlite3.Connection, session_id: str) -> None:
+    """Forget a session."""
+    db.execute("DELETE FROM known WHERE session_id = ?", (session_id,))
+
+
+def _decoded(data: bytes) -> Stored | None:
+    try:
+        return _decoder.decode(data)
+    except msgspec.MsgspecError:
+        return None
