@@ -1,0 +1,132 @@
+"""What ``flywheel doctor`` looks at: what answers, how fast, and what would be lost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import FlywheelError, StoreError
+from ..session import UniversalSession
+from ..wiring import open_flows, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..config import Settings
+    from ..manager import SessionManager
+
+Level = Literal["ok", "note", "problem"]
+
+THROWAWAY_SECONDS = 60
+"""How long the session of the round trip lives if we are killed before we delete it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. ``advice`` says in a line what to do, where something is to be done."""
+
+    level: Level
+    about: str
+    says: str
+    advice: str | None = None
+
+
+async def examine_store(sessions: SessionManager) -> list[Finding]:
+    """Whether the store answers, whether it keeps what it is given, and what it would lose."""
+    await sessions.health()  # opens the connection, which is not to be measured
+    health = await sessions.health()
+    if health.state in ("unavailable", "misconfigured"):
+        advice = "start the store, or correct store.url; until then nothing can be loaded"
+        return [Finding("problem", "store", health.error or health.state, advice)]
+    about = " ".join(f"{name}={value}" for name, value in health.facts.items())
+    answers = Finding("ok", "store", f"{health.where} answers in {health.latency_ms} ms ({about})")
+    return [answers, await _round_trip(sessions), *_losses(health.store, health.facts)]
+
+
+async def _round_trip(sessions: SessionManager) -> Finding:
+    """Save a session, load it, delete it."""
+    session = UniversalSession(backend="doctor")
+    session.ttl_seconds = THROWAWAY_SECONDS
+    start = time.perf_counter()
+    saved = await sessions.save_session(session)
+    loaded = await sessions.load(session.id)
+    milliseconds = round((time.perf_counter() - start) * 1000, 2)
+    if saved.outcome == "refused" or loaded.session != session:
+        reason = saved.reason or loaded.reason or "it came back as another one"
+        return Finding("problem", "round trip", reason, "nothing can be saved until this is solved")
+    try:
+        await sessions.delete_session(session.id)
+    except StoreError as error:
+        return Finding("problem", "round trip", f"saved and loaded, but not deleted: {error}")
+    return Finding("ok", "round trip", f"a session was saved and loaded in {milliseconds} ms, and deleted")
+
+
+def _losses(store: str, facts: Mapping[str, Any]) -> list[Finding]:
+    if store == "redis":
+        return [_eviction(facts), _persistence(facts)]
+    if store == "memory":
+        advice = "give store.url, or let store.enabled be true, to keep them"
+        return [Finding("note", "durability", "sessions are in memory only and end with each process", advice)]
+    size = f"{facts.get('file_bytes', 0):,} bytes"
+    return [Finding("ok", "durability", f"one SQLite file of {size}; it survives the death of any process")]
+
+
+def _eviction(facts: Mapping[str, Any]) -> Finding:
+    policy = str(facts.get("maxmemory_policy", "unknown"))
+    if policy == "noeviction":
+        return Finding("ok", "eviction", "a full Redis refuses writes and forgets nothing (noeviction)")
+    advice = "set maxmemory-policy to noeviction"
+    if policy.startswith("allkeys"):
+        return Finding("problem", "eviction", f"a full Redis throws sessions away ({policy})", advice)
+    says = f"a full Redis may throw away sessions, as they have a time to live ({policy})"
+    return Finding("note", "eviction", says, advice)
+
+
+def _persistence(facts: Mapping[str, Any]) -> Finding:
+    if facts.get("aof_enabled"):
+        return Finding("ok", "durability", "Redis writes an append-only file")
+    if "save" not in facts:
+        says = "Redis writes no append-only file, and does not tell whether it takes snapshots"
+        return Finding("note", "durability", says, "set appendonly yes, to lose nothing in a restart")
+    if facts["save"]:
+        says = "Redis takes snapshots only: a crash loses what came after the last one"
+        return Finding("note", "durability", says, "set appendonly yes, to lose nothing in a restart")
+    says = "Redis keeps nothing on disk: a restart loses every session"
+    return Finding("problem", "durability", says, "set appendonly yes")
+
+
+def examine_flows(settings: Settings) -> Finding:
+    """Whether the flows can be used as they are described."""
+    try:
+        flows = open_flows(settings)
+        flows.get(flows.default)
+    except FlywheelError as error:
+        return Finding("problem", "flows", str(error), "correct flywheel.toml")
+    return Finding("ok", "flows", ", ".join(f"{flow.id} ({flow.backend})" for flow in flows))
+
+
+def examine_extras() -> list[Finding]:
+    """Which optional packages are there."""
+    found = []
+    for module, extra, what in (
+        ("redis", "redis", "sessions in Redis"),
+        ("mcp", "mcp", "the MCP server and the demo"),
+        ("httpx2", "flows", "flows on other servers"),
+    ):
+        if find_spec(module):
+            found.append(Finding("ok", f"extra {extra}", f"installed, for {what}"))
+        else:
+            advice = f"pip install 'agentic-flywheel[{extra}]'"
+            found.append(Finding("note", f"extra {extra}", f"not installed; needed for {what}", advice))
+    return found
+
+
+def where_of(settings: Settings) -> str:
+    """The store as it may be shown.
+
+    Raises:
+        ConfigError, MissingExtra: it cannot be opened.
+    """
+    return open_store(settings).where

@@ -1,0 +1,59 @@
+"""The server as a whole: what it is made of, and serving it over stdio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from mcp.server import MCPServer
+
+from .. import __version__
+from ..config import Settings
+from ..flywheel import Flywheel
+from .flow_tools import FlowTools
+from .logs import log_to_stderr
+from .prompts import Prompts
+from .resources import Resources
+from .session_tools import SessionTools
+
+INSTRUCTIONS = """\
+Conversations that survive a restart. A session is named by its session_id, the handle: create_session or
+run_flow gives you one; pass it to every later call of the same conversation, and keep it. To go on with an
+earlier conversation call resume_session (without a session_id it takes the one used last). run_flow records
+its turn by itself; after an answer of your own call record_turn."""
+
+
+def build_server(flywheel: Flywheel) -> MCPServer[Flywheel]:
+    """An MCP server with the tools, resources and prompts of a flywheel.
+
+    It owns the flywheel: that is opened when the server starts and closed when it stops.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: MCPServer[Flywheel]) -> AsyncIterator[Flywheel]:
+        async with flywheel:
+            yield flywheel
+
+    server = MCPServer(
+        "agentic-flywheel",
+        title="Agentic Flywheel",
+        instructions=INSTRUCTIONS,
+        version=__version__,
+        lifespan=lifespan,
+        log_level="WARNING",  # at INFO the SDK logs what a failing tool told its client
+    )
+    for part in (SessionTools(flywheel), FlowTools(flywheel), Resources(flywheel), Prompts(flywheel)):
+        part.register(server)
+    return server
+
+
+def serve_stdio(settings: Settings) -> None:
+    """Serve over stdin and stdout until the client closes them. Logs go to stderr.
+
+    Raises:
+        ConfigError, MissingExtra: the settings cannot be used; says why.
+    """
+    log_to_stderr()
+    server = build_server(Flywheel.from_settings(settings))
+    asyncio.run(server.run_stdio_async())
