@@ -56,7 +56,6 @@ def test_file(file: Path) -> None:
         [flows.mine]
         target = "module:function"
         description = "Mine"
-        keywords = ["a", "b"]
         timeout = 1.5
         turns = -1
         """
@@ -65,7 +64,7 @@ def test_file(file: Path) -> None:
     assert settings.store == StoreSettings("redis://file", "other", False)
     assert settings.ttl == TimesToLive(60, 0, WEEK)
     assert (settings.limits.turn_bytes, settings.limits.session_bytes) == (1000, 256 * 1024**2)
-    assert settings.flows == {"mine": FlowSettings("custom", "module:function", "Mine", ("a", "b"), 1.5, -1)}
+    assert settings.flows == {"mine": FlowSettings("custom", "module:function", "Mine", 1.5, -1)}
     assert (settings.default_flow, settings.state_folder) == ("mine", Path.home() / "here")
 
 

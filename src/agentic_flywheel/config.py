@@ -89,7 +89,6 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backend: str = "custom"
     target: str = ""
     description: str = ""
-    keywords: tuple[str, ...] = ()
     timeout: float = 120.0
     turns: int = 50
 

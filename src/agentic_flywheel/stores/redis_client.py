@@ -63,13 +63,15 @@ def translate(error: Exception) -> StoreError:
     return Unavailable(f"Redis answered with an error ({text})")
 
 
+_NO_MEMORY = "Redis is out of memory; raise its maxmemory or free some"
+_IS_REPLICA = "this Redis is a read-only replica; a failover may be under way, else point the URL at the primary"
 _LACKS_A_RIGHT = "the Redis user lacks a right; docs/operators.md has the ACL line that suffices"
 
 _MEANINGS: list[tuple[tuple[type[Exception], ...], type[StoreError], str]] = [
     (
         (redis_errors.AuthenticationError, redis_errors.AuthenticationWrongNumberOfArgsError),
         Misconfigured,
-        "Redis refuses the user or password; check the URL",
+        "Redis refuses the user or password, or wants one; check the URL",
     ),
     (
         (redis_errors.NoPermissionError,),
@@ -79,13 +81,20 @@ _MEANINGS: list[tuple[tuple[type[Exception], ...], type[StoreError], str]] = [
     (
         (redis_errors.ReadOnlyError,),
         ReadOnly,
-        "this Redis is a read-only replica; a failover may be under way, else point the URL at the primary",
+        _IS_REPLICA,
+    ),
+    # The library takes the word off that the server begins these answers with.
+    ((redis_errors.ClusterDownError,), Unavailable, "the Redis cluster is down or failing over"),
+    (
+        (redis_errors.MovedError, redis_errors.AskError),
+        Misconfigured,
+        "this Redis is part of a cluster, which cannot be used; point the URL at one that is not",
     ),
     ((redis_errors.BusyLoadingError,), Unavailable, "Redis is loading its data; it will answer soon"),
     (
         (redis_errors.OutOfMemoryError,),
         ReadOnly,
-        "Redis is out of memory; raise its maxmemory or free some",
+        _NO_MEMORY,
     ),
     (
         (redis_errors.TimeoutError, TimeoutError),
@@ -105,14 +114,9 @@ _ANSWERS: list[tuple[str, type[StoreError], str]] = [
         ReadOnly,
         "Redis has too few replicas and refuses writes; start them, or lower its min-replicas-to-write",
     ),
-    ("WRONGPASS", Misconfigured, "Redis refuses the user or password; check the URL"),
-    ("NOAUTH", Misconfigured, "Redis wants a password; put it into the URL"),
-    ("CLUSTERDOWN", Unavailable, "the Redis cluster is down or failing over"),
-    (
-        "MOVED",
-        Misconfigured,
-        "this Redis is part of a cluster, which cannot be used; point the URL at one that is not",
-    ),
+    # Inside of a script, Redis 6.2 says it so.
+    ("-READONLY", ReadOnly, _IS_REPLICA),
+    ("-OOM", ReadOnly, _NO_MEMORY),
     (
         "unknown command",
         Misconfigured,

@@ -35,8 +35,11 @@ class Lane:
         answers = await self._send(commands)
         unknown = [place for place, answer in enumerate(answers) if isinstance(answer, redis_errors.NoScriptError)]
         if unknown:
-            await self._send([("SCRIPT", "LOAD", script.text) for script in ALL])
-            again = await self._send([commands[place] for place in unknown])
+            loaded = await self._send([("SCRIPT", "LOAD", script.text) for script in ALL])
+            refused = next((answer for answer in loaded if isinstance(answer, Exception)), None)
+            again = (
+                [refused] * len(unknown) if refused else await self._send([commands[place] for place in unknown])
+            )
             for place, answer in zip(unknown, again, strict=True):
                 answers[place] = answer
         return answers
@@ -44,7 +47,7 @@ class Lane:
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
         try:
             return await self._send_once(commands)
-        except redis_errors.BusyLoadingError:
+        except (TimeoutError, redis_errors.BusyLoadingError):  # waiting once more would not be quick
             raise
         except (redis_errors.ConnectionError, OSError):
             # Once more, at once: that heals a connection to a server that was restarted. All our writes can be
