@@ -79,8 +79,9 @@ $(COAIA)/.made:
 	$(COAIA)/bin/python -m pip --quiet --disable-pip-version-check install coaiapy==0.6.2
 	touch $@
 
+# Not cleared when the package's requirements change: the peers' environments inside take minutes to make.
 $(BENCH)/.made: pyproject.toml requirements-dev.txt benchmarks/requirements.txt
-	$(PYTHON) -m venv --clear $(BENCH)
+	$(PYTHON) -m venv $(BENCH)
 	echo '*' > $(BENCH)/.gitignore
 	$(BENCH)/bin/python -m pip --quiet --disable-pip-version-check install --requirement benchmarks/requirements.txt \
 		--constraint requirements-dev.txt --editable '.[redis]'

@@ -92,9 +92,7 @@ async def test_a_killed_server_is_gone(own_server: Server, connect: Clients) -> 
         await connect(own_server.port)
 
 
-async def test_a_restart_keeps_the_port_and_what_was_acknowledged(
-    own_server: Server, connect: Clients
-) -> None:
+async def test_a_restart_keeps_the_port_and_what_was_acknowledged(own_server: Server, connect: Clients) -> None:
     """Killed without warning, the server comes back with every write that it had answered."""
     assert await (await connect(own_server.port)).ask("SET survivor yes") == b"+OK\r\n"
     port = own_server.port
@@ -289,9 +287,7 @@ def test_in_ci_a_lacking_server_is_a_failure(tmp_path: Path) -> None:
     assert "1 passed, 1 error" in run.stdout.splitlines()[-1]
 
 
-def run_tests_without_redis(
-    empty: Path, *options: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run_tests_without_redis(empty: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """One test on both kinds of server, in a fresh test run that finds no program on its PATH."""
     command = [sys.executable, "-m", "pytest", f"{__file__}::test_a_started_server_answers", *options]
     environment = os.environ | {"PATH": str(empty), **environment}

@@ -200,22 +200,34 @@ def interleave(theirs: Sequence[bytes], ours: Sequence[bytes]) -> list[bytes]:
 
 
 def put_back(theirs: Sequence[bytes], ours: Sequence[bytes]) -> list[bytes]:
-    """The turn lines of both, where ours were all in theirs and some were lost: these are in their places again.
+    """The turn lines of both, where theirs may have lost some of ours: these are in their places again.
 
-    What only we have stands behind all turns that precede it in ours and that both have: what theirs has there
-    came after the loss. Without such turns, and where theirs has another order, it stands before those that follow.
+    What only we have stands behind all that precedes it in ours and before all that follows it there. Where that
+    leaves room, or contradicts itself (the two have others' turns in another order), it stands by its time; if it
+    has none, behind.
     """
     places = _places(ours, theirs)
     end = len(theirs)
     follows = [*accumulate((end if place is None else place for place in reversed(places)), min)][::-1]
     before: defaultdict[int, list[bytes]] = defaultdict(list)
-    behind = 0
+    at = 0
     for line, place, follow in zip(ours, places, follows, strict=True):
-        if place is None:
-            before[min(behind or end, follow)].append(line)
-        else:
-            behind = max(behind, place + 1)
+        if place is not None:
+            at = max(at, place + 1)
+            continue
+        moment = _moment(line)
+        here, there = min(at, follow), max(at, follow)
+        while here < there and not 0 < moment < _moment(theirs[here]):
+            here += 1
+        before[here].append(line)
+        at = max(at, here)
     return _inserted(theirs, before)
+
+
+def _moment(line: bytes) -> float:
+    """When a turn was, in seconds since 1970; 0 if it does not say."""
+    turn = decode(line)
+    return seconds(turn.get("timestamp") if isinstance(turn, dict) else None)
 
 
 def _places(ours: Sequence[bytes], theirs: Sequence[bytes]) -> list[int | None]:

@@ -196,8 +196,6 @@ def _with_what_was_lost(change: Change, current: Stored, known: Sequence[bytes])
     base = change.base
     if base is not None and base.epoch != current.mark.epoch:
         return interleave(current.lines, change.added)
-    if base is None or base.pending:  # some of what we know there may never have been in the store
-        return interleave(current.lines, [*known, *change.added])
     return interleave(put_back(current.lines, known), change.added)
 
 

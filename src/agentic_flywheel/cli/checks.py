@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..config import Settings
-    from ..manager import SessionManager
+    from ..manager import Health, SessionManager
 
 Level = Literal["ok", "note", "problem"]
 
+LOOKED_AT = 1000  # of the sessions used last, for their sizes
 THROWAWAY_SECONDS = 60
 """How long the session of the round trip lives if we are killed before we delete it."""
 
@@ -38,11 +40,42 @@ async def examine_store(sessions: SessionManager) -> list[Finding]:
     await sessions.health()  # opens the connection, which is not to be measured
     health = await sessions.health()
     if health.state in ("unavailable", "misconfigured"):
-        advice = "start the store, or correct store.url; until then nothing can be loaded"
-        return [Finding("problem", "store", health.error or health.state, advice)]
+        advice = "start the store, or correct store.url; until then there is only what this machine knows"
+        return [Finding("problem", "store", health.error or health.state, advice), *_waiting(health)]
     about = " ".join(f"{name}={value}" for name, value in health.facts.items())
     answers = Finding("ok", "store", f"{health.where} answers in {health.latency_ms} ms ({about})")
-    return [answers, await _round_trip(sessions), *_losses(health.store, health.facts)]
+    losses = _losses(health.store, health.facts)
+    return [answers, await _round_trip(sessions), *_waiting(health), *losses, *await _sizes(sessions)]
+
+
+def _waiting(health: Health) -> list[Finding]:
+    """What waits in the journal, and what was refused."""
+    if health.since is None:
+        return []
+    found = [Finding("ok", "journal", "nothing waits")]
+    if health.pending:
+        since = datetime.fromtimestamp(health.oldest_pending or 0, UTC).isoformat(timespec="seconds")
+        says = f"{health.pending} entries wait ({health.pending_bytes:,} bytes), the oldest since {since}"
+        found = [Finding("note", "journal", says, "they are replayed by themselves; now: flywheel journal replay")]
+    if health.refused:
+        says = f"{health.refused} entries were refused by the store and are kept"
+        found.append(Finding("problem", "journal", says, "see why: flywheel journal list"))
+    return found
+
+
+async def _sizes(sessions: SessionManager) -> list[Finding]:
+    """Sessions near the limit, among those used last."""
+    limit = sessions.limits.session_bytes
+    return [
+        Finding(
+            "note",
+            "size",
+            f"session {summary.id} has {summary.size:,} of at most {limit:,} bytes",
+            "go on in a fork with its last turns: fork_session(…, last=20)",
+        )
+        for summary in await sessions.list_sessions(LOOKED_AT)
+        if summary.size >= sessions.limits.warn_bytes
+    ]
 
 
 async def _round_trip(sessions: SessionManager) -> Finding:
@@ -113,7 +146,6 @@ def examine_extras() -> list[Finding]:
     for module, extra, what in (
         ("redis", "redis", "sessions in Redis"),
         ("mcp", "mcp", "the MCP server and the demo"),
-        ("httpx2", "flows", "flows on other servers"),
     ):
         if find_spec(module):
             found.append(Finding("ok", f"extra {extra}", f"installed, for {what}"))

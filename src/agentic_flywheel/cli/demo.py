@@ -43,15 +43,15 @@ def demo(
 
 def _check(settings: Settings) -> None:
     """Refuse what cannot be shown, before anything is started."""
+    from importlib.util import find_spec
+
     from ..errors import BadInput, MissingExtra
     from ..wiring import open_store
 
     if open_store(settings).name == "memory":
         raise BadInput("the settings keep sessions in memory only, where none survives a restart")
-    try:
-        pass
-    except MissingExtra as error:
-        raise MissingExtra("the demo", "mcp") from error
+    if find_spec("mcp") is None:
+        raise MissingExtra("the demo", "mcp")
 
 
 class _Printer:

@@ -62,12 +62,15 @@ def show(
     raw: Annotated[
         bool, typer.Option("--raw", help="Print the stored bytes, also of a damaged or newer document.")
     ] = False,
+    aside: Annotated[
+        bool, typer.Option("--aside", help="Print the damaged documents that a save moved out of its way.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a session: what it knows, and its newest turns."""
     options = options_of(context)
-    if raw:
-        print_bytes(run(_raw(options, session_id)))
+    if raw or aside:
+        print_bytes(run(_aside(options, session_id) if aside else _raw(options, session_id)))
         return
     session = run(_require(options, session_id, last))
     if as_json:
@@ -88,6 +91,16 @@ async def _raw(options: Options, session_id: str) -> bytes:
     if data is None:
         raise SessionNotFound(f"no session {session_id!r}: it has expired or never was")
     return data
+
+
+async def _aside(options: Options, session_id: str) -> bytes:
+    from ..errors import SessionNotFound
+
+    async with options.manager() as sessions:
+        documents = await sessions.store.aside(session_id)
+    if not documents:
+        raise SessionNotFound(f"nothing of session {session_id!r} was moved aside")
+    return b"\n".join(documents.values())
 
 
 async def _require(options: Options, session_id: str, last: int | None) -> UniversalSession:

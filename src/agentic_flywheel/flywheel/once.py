@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from ..errors import FlowFailed, StoreError
 from ..manager import Found, Interrupted, SessionManager
 from ..session import Execution, InFlight, new_id
+from .runs import to_the_end
 
 FIRST_LOOK_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.25
@@ -62,8 +63,8 @@ class Gate:
         ``answering`` is the id of a turn that would: the first one of the same key. A running turn of the same
         question would, too.
         """
-        try:
-            found = await self._try_to_claim(session_id, turn)
+        try:  # a claim is waited for also by a caller who is cancelled: only then it can be given up
+            found = await to_the_end(self._try_to_claim(session_id, turn))
             pause = FIRST_LOOK_SECONDS
             while found is not None and found.running:
                 if _asks_the_same(found.turn, turn):
@@ -72,7 +73,7 @@ class Gate:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 if answering and (done := await self._earlier(answering)) is not None:
                     return done
-                found = await self._try_to_claim(session_id, turn)
+                found = await to_the_end(self._try_to_claim(session_id, turn))
             # The session is ours. Only now nobody can finish the same turn between our look and our run.
             done = await self._put_on_record(session_id, found)
             if answering and (done is None or done.id != answering):
@@ -104,7 +105,7 @@ class Gate:
             return None
 
     async def _put_on_record(self, session_id: str, found: Found | None) -> Execution | None:
-        """Put an interrupted turn on record, as an execution whose end nobody knows, unless it is; what is there."""
+        """Put an interrupted turn on record, as an execution whose end nobody knows; what is on record of it."""
         interrupted = found.interrupted if found is not None else None
         if interrupted is None:
             return None

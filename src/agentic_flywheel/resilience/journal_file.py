@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from ..errors import Newer
-from ..jsontext import encode
+from ..jsontext import decode, encode
 from ..session.times import seconds
 from ..stores import Change, Record, sqlite_claims
 from ..stores.sqlite_transaction import writing
@@ -47,7 +47,8 @@ _decoders: dict[WorkKind, msgspec.msgpack.Decoder[Work]] = {
 class Entry:
     """One accepted piece of work.
 
-    ``place`` orders the journal (None: at its end), ``accepted_at`` is seconds since 1970. ``work`` is None where the bytes are damaged; ``refused`` says why a store did not take it.
+    ``place`` orders the journal (None: at its end), ``accepted_at`` is seconds since 1970. ``work`` is None
+    where the bytes are damaged; ``refused`` says why a store did not take it.
     """
 
     place: int | None
@@ -70,6 +71,28 @@ class Entry:
         """The executions and history entries that it brings."""
         work = self.work
         return work.records if isinstance(work, Change | Records) else ()
+
+
+def exported(entry: Entry) -> dict[str, Any]:
+    """What an entry asks for, in JSON types, for people and other programs; its bytes where they are damaged."""
+    match entry.work:
+        case Change() as change:
+            turns = change.added if change.history is None else change.history
+            rewrites = change.history is not None
+            return {"head": _value(change.head), "turns": [_value(turn) for turn in turns], "rewrites": rewrites}
+        case Deletion() as deletion:
+            return {"deleted_at": deletion.deleted_at}
+        case Records() as records:
+            return {"records": [{"kind": record.kind, "data": _value(record.data)} for record in records.records]}
+        case None:
+            return {"damaged": entry.data.hex()}
+
+
+def _value(data: bytes) -> Any:
+    try:
+        return decode(data)
+    except ValueError:
+        return {"damaged": data.hex()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +119,8 @@ def prepare(db: sqlite3.Connection, path: str) -> None:
         )
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")  # safe against the death of processes, at any instant
+    # Pages. A checkpoint waits for the disk, and with it the caller whose commit happens to start it.
+    db.execute("PRAGMA wal_autocheckpoint = 8192")
     if version < VERSION:
         with writing(db):
             for statement in _TABLES:
@@ -111,8 +136,6 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS records (name BLOB, place INTEGER, PRIMARY KEY (name, place)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS records_by_place ON records (place)",
     "CREATE TABLE IF NOT EXISTS totals (bytes INTEGER NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS known (session_id TEXT PRIMARY KEY, active REAL NOT NULL, data BLOB NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS known_by_use ON known (active)",
     sqlite_claims.TABLE,
     "INSERT INTO totals SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM totals)",
     f"PRAGMA user_version = {VERSION}",

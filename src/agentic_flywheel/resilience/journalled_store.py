@@ -116,6 +116,7 @@ class JournalledStore(Store):
             Unavailable: that cannot be done either; says why both fail.
             Deleted: the session was deleted meanwhile.
         """
+        self.replayer.refusal = reason
         with _also(reason):
             await self._append(session_id, work)
 
@@ -223,7 +224,10 @@ class JournalledStore(Store):
         return await self.inner.reindex()
 
     async def check(self) -> dict[str, object]:
-        return await self.inner.check()
+        facts = await self.inner.check()
+        if self.replayer.holds_any and self.replayer.refusal is not None:
+            raise self.replayer.refusal  # it answers, and did not take what was written
+        return facts
 
     async def backlog(self) -> Backlog:
         pending = await self.journal.pending() if self.journal.exists else None

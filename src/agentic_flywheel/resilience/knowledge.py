@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from ..codec import merge_heads, missing
-from ..errors import StoreError
+from ..errors import Damaged, StoreError
 from ..session.times import seconds
 from ..stores import Change, Listed, Mark, Stored
+from ..stores.sqlite_file import SqliteFile
 from . import known_file as file
 from .journal import Journal
 from .journal_file import Deletion
+
+T = TypeVar("T")
 
 log = logging.getLogger("agentic_flywheel.journal")
 
@@ -43,6 +48,7 @@ class LocalKnowledge:
 
     def __init__(self, journal: Journal, *, turns: int = 50, sessions: int = 1000, delay: float = 1.0) -> None:
         self._journal = journal
+        self._file = SqliteFile(journal.path.with_name(f"known-{journal.path.name}"), file.prepare)
         self._turns = turns
         self._sessions = sessions
         self._delay = delay
@@ -84,15 +90,15 @@ class LocalKnowledge:
     async def last_stored(self, session_id: str) -> Stored | None:
         """The last state of a session that the store is known to have had."""
         mine = self._states.get(session_id)
-        if not self._journal.exists:
+        if not self._file.path.exists():
             return mine
-        others = await self._journal.call(lambda db: file.get(db, session_id))
+        others = await self._ask(lambda db: file.get(db, session_id))
         return max((state for state in (mine, others) if state is not None), key=_age, default=None)
 
     async def recent(self, limit: int) -> list[Listed]:
         """The sessions that are known here, last used first."""
         await self.write_down()
-        states = await self._journal.call(lambda db: file.recent(db, limit))
+        states = await self._ask(lambda db: file.recent(db, limit))
         return await self.with_what_waits([_listed(name, stored) for name, stored in states.items()], limit)
 
     async def with_what_waits(self, listed: Sequence[Listed], limit: int) -> list[Listed]:
@@ -112,15 +118,24 @@ class LocalKnowledge:
         """Know nothing of a session any more."""
         self._states.pop(session_id, None)
         self._new.discard(session_id)
-        if self._journal.exists:
-            await self._journal.call(lambda db: file.forget(db, session_id))
+        if self._file.path.exists():
+            await self._ask(lambda db: file.forget(db, session_id))
 
     async def write_down(self) -> None:
         """Bring what is new to disk."""
         states = {name: self._states[name] for name in self._new if name in self._states}
         self._new.clear()
         if states:
-            await self._journal.call(lambda db: file.put(db, states, self._sessions))
+            await self._ask(lambda db: file.put(db, states, self._sessions))
+
+    async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What work on the file gives. A damaged file is begun anew: all that is in it is in the store, too."""
+        try:
+            return await self._file.call(work)
+        except Damaged:
+            for path in self._file.path.parent.glob(f"{self._file.path.name}*"):
+                path.unlink(missing_ok=True)
+            return await self._file.call(work)
 
     async def close(self) -> None:
         """Bring what is new to disk, and stop."""
@@ -128,6 +143,7 @@ class LocalKnowledge:
             self._writer.cancel()
             self._writer = None
         await self._try_to_write_down()
+        await self._file.close()
 
     def _note(self, session_id: str, stored: Stored) -> None:
         kept = stored.lines[-self._turns :]

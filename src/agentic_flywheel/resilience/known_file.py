@@ -1,4 +1,8 @@
-"""The last known state of sessions, as rows of the journal's file."""
+"""The last known state of sessions, as rows of a file beside the journal.
+
+A file of its own, so that writing what is merely nice to know never makes those wait who write what must not
+be lost.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,21 @@ from ..stores.sqlite_transaction import writing
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Stored)
+
+
+def prepare(db: sqlite3.Connection, path: str) -> None:
+    """Make a new connection ready; a new file gets its table."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = OFF")  # what a power loss takes from here, the store still has
+    with writing(db):
+        for statement in _TABLES:
+            db.execute(statement)
+
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS known (session_id TEXT PRIMARY KEY, active REAL NOT NULL, data BLOB NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS known_by_use ON known (active)",
+)
 
 
 def put(db: sqlite3.Connection, states: Mapping[str, Stored], most: int) -> None:

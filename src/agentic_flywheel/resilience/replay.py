@@ -34,6 +34,16 @@ class Step:
     entries: list[Entry]
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How many entries were done, how many still wait and why, and how many the store would not take."""
+
+    replayed: int
+    waiting: int
+    refused: int
+    reason: str | None
+
+
 def steps_of(entries: Iterable[Entry]) -> list[Step]:
     """The steps that a session's entries ask for; appends that follow each other are one step."""
     steps: list[Step] = []
@@ -85,6 +95,8 @@ class Replayer:
         self._task: asyncio.Task[None] | None = None
         self.trouble: str | None = None
         """Why the journal cannot be replayed, if it cannot."""
+        self.refusal: Unavailable | None = None
+        """Why the store did not take the last write that was tried, if it did not; the journal has it."""
 
     @property
     def holds_any(self) -> bool:
@@ -163,6 +175,25 @@ class Replayer:
             self.trouble = str(error)
             log.warning("the journal cannot be replayed now: %s", error)
 
+    async def replay_now(self) -> Replayed:
+        """Try to replay all that waits, once; what came of it.
+
+        Raises:
+            StoreError: the journal itself cannot be read or written.
+        """
+        if not self._journal.exists:
+            return Replayed(0, 0, 0, None)
+        before = await self._journal.pending()
+        self.refusal = None
+        async with self._journal.replaying() as ours:
+            reason = None if ours else "another process is replaying it now"
+        if ours:
+            await self.replay()
+        after = await self._journal.pending()
+        if after.entries and self.refusal is not None:
+            reason = str(self.refusal)
+        return Replayed(max(before.entries - after.entries, 0), after.entries, after.refused, reason)
+
     async def replay(self) -> bool:
         """Replay what waits, if no other process does; whether nothing waits any more.
 
@@ -172,6 +203,8 @@ class Replayer:
         if not self._journal.exists:
             return True
         async with self._journal.replaying() as ours:
+            if not ours:
+                self.refusal = None  # whoever replays knows better
             while ours and (entries := await self._journal.oldest(BATCH)):
                 if not await self._replay_some(entries):
                     break
@@ -184,16 +217,20 @@ class Replayer:
         by_session: dict[str, list[Entry]] = {}
         for entry in entries:
             by_session.setdefault(entry.session_id, []).append(entry)
-        async with asyncio.TaskGroup() as group:
-            jobs = [group.create_task(self._replay_session(mine)) for mine in by_session.values()]
-        return all(job.result() for job in jobs)
+        jobs = (self._replay_session(mine) for mine in by_session.values())
+        results = await asyncio.gather(*jobs, return_exceptions=True)  # all are over when the lock is given back
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return all(results)
 
     async def _replay_session(self, entries: list[Entry], *, singly: bool = False) -> bool:
         for step in [Step(entry.work, [entry]) for entry in entries] if singly else steps_of(entries):
             try:
                 with within(STEP_SECONDS):
                     await self._do(step.work)
-            except Unavailable:
+            except Unavailable as error:
+                self.refusal = error
                 return False
             except Deleted:
                 log.info("work for a session that was deleted is dropped")
@@ -201,6 +238,7 @@ class Replayer:
                 if not await self._set_aside(step.entries, error):
                     return False
                 continue
+            self.refusal = None
             await self._journal.remove(step.entries)
         return True
 

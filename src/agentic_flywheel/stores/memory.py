@@ -24,6 +24,7 @@ Clock = Callable[[], float]
 Name = tuple[str, ...]
 T = TypeVar("T")
 
+CLAIM_KEPT_SECONDS = 7 * 24 * 3600
 TIDY_EVERY = 256  # writes; looking for what has expired costs a walk over everything
 
 
@@ -122,8 +123,10 @@ class MemoryStore(Store):
         return replace(found, ended=True) if found and found.turn_id != turn_id else None
 
     async def claimed(self, session_id: str) -> Claim | None:
-        found = self._claims.get(session_id)
-        return replace(found, ended=found.until <= self._clock()) if found else None
+        found, now = self._claims.get(session_id), self._clock()
+        if found is None or found.until <= now - CLAIM_KEPT_SECONDS:
+            return None
+        return replace(found, ended=found.until <= now)
 
     async def release(self, session_id: str, turn_id: str) -> None:
         found = self._claims.get(session_id)

@@ -16,7 +16,7 @@ class Lines(Sequence[bytes]):
     that came from the server: to slice it costs more than to fetch it.
     """
 
-    __slots__ = ("_count", "_document", "_split", "_start", "_stop")
+    __slots__ = ("_count", "_document", "_end", "_split", "_start", "_stop")
 
     def __init__(self, document: bytes, start: int, stop: int, count: int) -> None:
         self._document = document
@@ -24,6 +24,7 @@ class Lines(Sequence[bytes]):
         self._stop = stop
         self._count = count
         self._split: list[bytes] | None = None if count else []
+        self._end: list[bytes] | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -35,12 +36,12 @@ class Lines(Sequence[bytes]):
     def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
         places = range(self._count)[index]
         if isinstance(places, int):
-            return self._from(places)[0]
+            lines, first = self._from(places)
+            return lines[places - first]
         if not places:
             return []
-        if places.step != 1:
-            return [self._all()[place] for place in places]
-        return self._from(places[0])[: len(places)]
+        lines, first = self._from(min(places[0], places[-1]))
+        return [lines[place - first] for place in places]
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._all())
@@ -55,16 +56,20 @@ class Lines(Sequence[bytes]):
     def __repr__(self) -> str:
         return f"<{self._count} lines>"
 
-    def _from(self, place: int) -> list[bytes]:
-        """The lines from a place on, at least; exactly those if they are near the end."""
-        count = self._count - place
-        if self._split is None and count <= NEAR_THE_END:
-            before = self._start - 1  # a newline stands before the first line, too
-            at = self._stop
-            for _ in range(count):
-                at = self._document.rfind(b"\n", before, at)
-            return self._document[at + 1 : self._stop].split(BETWEEN)
-        return self._all()[place:]
+    def _from(self, place: int) -> tuple[list[bytes], int]:
+        """Lines among which are all from a place on, and the place of the first of them."""
+        if self._split is None and place >= self._count - NEAR_THE_END:
+            if self._end is None:
+                self._end = self._last(min(NEAR_THE_END, self._count))
+            return self._end, self._count - len(self._end)
+        return self._all(), 0
+
+    def _last(self, count: int) -> list[bytes]:
+        before = self._start - 1  # a newline stands before the first line, too
+        at = self._stop
+        for _ in range(count):
+            at = self._document.rfind(b"\n", before, at)
+        return self._document[at + 1 : self._stop].split(BETWEEN)
 
     def _all(self) -> list[bytes]:
         if self._split is None:

@@ -27,7 +27,10 @@ def claim(db: sqlite3.Connection, new: Claim, session_id: str, instead: str | No
 
 def claimed(db: sqlite3.Connection, session_id: str, now: float) -> Claim | None:
     """See `Store.claimed`."""
-    row = db.execute("SELECT turn_id, note, until FROM claims WHERE session_id = ?", (session_id,)).fetchone()
+    row = db.execute(
+        "SELECT turn_id, note, until FROM claims WHERE session_id = ? AND until > ?",
+        (session_id, now - KEPT_SECONDS),
+    ).fetchone()
     if row is None:
         return None
     turn_id, note, until = row

@@ -7,6 +7,7 @@ import errno
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,12 +98,23 @@ class SqliteFile:
             check_same_thread=False,  # the lock lets one thread at a time in
         )
         try:
-            self._prepare(db, str(self.path))
+            self._prepare_in_turn(db)
         except BaseException:
             db.close()
             raise
         self._opened = _identity(self.path)
         return db
+
+    def _prepare_in_turn(self, db: sqlite3.Connection) -> None:
+        """Prepare a connection; where several do so with a new file at once, SQLite itself does not wait."""
+        patience = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                return self._prepare(db, str(self.path))
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
+                    raise
+            time.sleep(0.005)
 
     def _close(self) -> None:
         with self._lock:

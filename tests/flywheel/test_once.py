@@ -1,0 +1,283 @@
+"""A question is run once, however often it is sent; a turn that was cut off is told and not run again."""
+# a test that looks at a file holds nobody up
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from agentic_flywheel import Flywheel
+from agentic_flywheel.errors import FlowFailed
+from tests.conftest import start_or_report
+from tests.flywheel.asker import flywheel_at
+from tests.resilience.outage import Outage, guard_of, outage_on, until, until_open, until_replayed
+from tests.stores.test_sqlite import ROOT
+from tests.support.servers import Server
+from tests.support.values import questions
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A Redis for this test alone, which keeps all that it acknowledged."""
+    with start_or_report("redis-server", "--appendonly", "yes", "--appendfsync", "always") as started:
+        yield started
+
+
+@pytest.fixture
+async def outage(server: Server, tmp_path: Path) -> AsyncIterator[Outage]:
+    async with outage_on(server, tmp_path / "state") as made:
+        yield made
+
+
+class Askers:
+    """Flywheels on one machine; one per process, or several."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.folder = url, folder
+        self.opened: list[Flywheel] = []
+
+    def open(self) -> Flywheel:
+        self.opened.append(flywheel_at(self.url, self.folder))
+        return self.opened[-1]
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        """Another process that asks; see `asker`."""
+        command = [sys.executable, "-m", "tests.flywheel.asker", self.url, str(self.folder), *arguments]
+        return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
+
+    @property
+    def runs(self) -> list[str]:
+        """The questions that the flow was run with."""
+        runs = self.folder / "runs"
+        return runs.read_text().splitlines() if runs.exists() else []
+
+    def go(self) -> None:
+        (self.folder / "go").touch()
+
+    async def begun(self, count: int = 1) -> None:
+        async def enough() -> bool:
+            return len(self.runs) >= count
+
+        await until(enough)
+
+
+@pytest.fixture(params=["redis", "sqlite"])
+async def askers(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Askers]:
+    redis = request.param == "redis"
+    url = request.getfixturevalue("server").url if redis else f"sqlite://{tmp_path}/sessions.db"
+    made = Askers(url, tmp_path)
+    yield made
+    for flywheel in made.opened:
+        await flywheel.sessions.close()
+
+
+async def new_session(askers: Askers) -> str:
+    from agentic_flywheel import UniversalSession
+
+    session = UniversalSession(backend="custom")
+    await askers.open().sessions.save_session(session)
+    return session.id
+
+
+async def line_of(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    return (await asyncio.wait_for(process.stdout.readline(), PATIENCE)).decode().strip()
+
+
+@pytest.mark.parametrize("how", ["one flywheel", "two flywheels"])
+@pytest.mark.parametrize("key", ["key", None], ids=["same key", "same question"])
+async def test_again_while_the_first_runs(askers: Askers, how: str, key: str | None) -> None:
+    """A question that is sent again while it runs gets the answer of the first; the flow is run once."""
+    session_id = await new_session(askers)
+    first = askers.open()
+    others = [first] * 3 if how == "one flywheel" else [askers.open() for _ in range(3)]
+    asking = [asyncio.create_task(first.ask("why", session_id=session_id, request_key=key))]
+    await askers.begun()
+    asking += [asyncio.create_task(each.ask("why", session_id=session_id, request_key=key)) for each in others]
+    await asyncio.sleep(0.1)  # not to wait for something: so long the others have time to do it wrong
+    askers.go()
+    replies = await asyncio.gather(*asking)
+    assert askers.runs == ["why"]
+    assert [reply.repeated for reply in replies] == [False, True, True, True]
+    assert len({(reply.turn_id, reply.text, reply.flow_id) for reply in replies}) == 1
+    assert questions(await first.sessions.require(session_id)) == ["why"]
+
+
+async def test_all_at_once(askers: Askers) -> None:
+    """Of many requests of one key that are sent at the same moment one is run."""
+    session_id = await new_session(askers)
+    askers.go()
+    flywheels = [askers.open() for _ in range(3)]
+    replies = await asyncio.gather(
+        *(flywheels[n % 3].ask("why", session_id=session_id, request_key="key") for n in range(12))
+    )
+    assert askers.runs == ["why"]
+    assert sum(not reply.repeated for reply in replies) == 1
+
+
+async def test_another_process(askers: Askers) -> None:
+    """A request that another process is running is waited for, and answered by what that process recorded."""
+    session_id = await new_session(askers)
+    processes = [await askers.start(session_id, "why", "key") for _ in range(2)]
+    await askers.begun()
+    askers.go()
+    said = [(await process.communicate())[0].decode().splitlines()[-1] for process in processes]
+    assert sorted(said) == ["False answer to why", "True answer to why"]
+    assert askers.runs == ["why"]
+
+
+async def test_again_after_the_first(askers: Askers) -> None:
+    """A key that was answered gets that answer, in its session only; a question without one is run again."""
+    session_id, other_id = await new_session(askers), await new_session(askers)
+    askers.go()
+    first = await askers.open().ask("why", session_id=session_id, request_key="key")
+    again = await askers.open().ask("why", session_id=session_id, request_key="key")
+    assert (again.repeated, again.turn_id, again.text) == (True, first.turn_id, first.text)
+    assert not (await askers.open().ask("why", session_id=other_id, request_key="key")).repeated
+    assert not (await askers.open().ask("why", session_id=session_id)).repeated
+    assert askers.runs == ["why"] * 3
+
+
+async def test_different_questions(askers: Askers) -> None:
+    """Different questions to one session are run one after another, and both are on record."""
+    session_id = await new_session(askers)
+    one, two = askers.open(), askers.open()
+    first = asyncio.create_task(one.ask("one", session_id=session_id))
+    await askers.begun()
+    second = asyncio.create_task(two.ask("two", session_id=session_id))
+    await asyncio.sleep(0.1)  # as above
+    assert askers.runs == ["one"]
+    askers.go()
+    await asyncio.gather(first, second)
+    assert askers.runs == ["one", "two"]
+    assert questions(await one.sessions.require(session_id)) == ["one", "two"]
+
+
+async def test_a_process_that_is_killed(askers: Askers) -> None:
+    """A turn whose process is killed is told at once by another one, and a request of its key is not run again."""
+    session_id = await new_session(askers)
+    process = await askers.start(session_id, "why", "key")
+    assert await line_of(process) == "begun"
+    process.kill()
+    await process.communicate()
+    flywheel = askers.open()
+    interrupted = (await flywheel.resume(session_id)).interrupted
+    assert interrupted is not None
+    assert "your last question 'why' was interrupted after" in str(interrupted)
+    assert "in flow slow; not answered" in str(interrupted)
+    askers.go()
+    for _ in range(2):
+        with pytest.raises(FlowFailed, match=r"was run before.*unknown"):
+            await askers.open().ask("why", session_id=session_id, request_key="key")
+    assert askers.runs == ["why"]
+    reply = await flywheel.ask("why", session_id=session_id)
+    assert not reply.repeated, "somebody asks anew"
+    assert (await flywheel.resume(session_id)).interrupted is None
+    statuses = [entry["status"] for entry in await flywheel.sessions.load_history(session_id, "slow")]
+    assert statuses == ["unknown", "completed"]
+
+
+async def test_a_question_that_waits_for_one_that_is_killed(askers: Askers) -> None:
+    """Who waits for a process that is killed gets its turn, and the one that was cut off is on record."""
+    session_id = await new_session(askers)
+    process = await askers.start(session_id, "one")
+    assert await line_of(process) == "begun"
+    waiting = asyncio.create_task(askers.open().ask("two", session_id=session_id))
+    process.kill()
+    await process.communicate()
+    askers.go()
+    assert (await asyncio.wait_for(waiting, PATIENCE)).text == "answer to two"
+    assert askers.runs == ["one", "two"]
+
+
+async def test_a_caller_who_goes(askers: Askers) -> None:
+    """A question whose caller goes frees its session at once, at whatever moment; nothing is left claimed."""
+    session_id = await new_session(askers)
+    flywheel = askers.open()
+    for steps in range(0, 60, 3):
+        asking = asyncio.create_task(flywheel.ask(f"why {steps}", session_id=session_id))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    askers.go()
+    assert (await flywheel.resume(session_id)).interrupted is None
+    reply = await asyncio.wait_for(flywheel.ask("last", session_id=session_id), 4)
+    assert reply.text == "answer to last"
+
+
+class TestWhileRedisIsAway:
+    @pytest.fixture
+    async def askers(self, outage: Outage, tmp_path: Path) -> AsyncIterator[Askers]:
+        made = Askers(outage.proxy.url, tmp_path)
+        yield made
+        for flywheel in made.opened:
+            await flywheel.sessions.close()
+
+    async def test_once(self, askers: Askers, outage: Outage) -> None:
+        """A request that is sent again, while Redis is away or when it is back, to any process, is run once."""
+        session_id = await new_session(askers)
+        outage.server.kill()
+        flywheel, other = askers.open(), askers.open()
+        await until_open(flywheel.sessions)
+        asking = asyncio.create_task(flywheel.ask("why", session_id=session_id, request_key="key"))
+        await askers.begun()
+        again = asyncio.create_task(other.ask("why", session_id=session_id, request_key="key"))
+        await asyncio.sleep(0.1)  # as above
+        askers.go()
+        replies = await asyncio.gather(asking, again)
+        assert (replies[0].repeated, replies[0].saved.outcome) == (False, "journalled")
+        outage.server.restart()
+        assert (await askers.open().ask("why", session_id=session_id, request_key="key")).repeated
+        await until_replayed(flywheel.sessions)
+        assert (await askers.open().ask("why", session_id=session_id, request_key="key")).repeated
+        assert askers.runs == ["why"]
+
+    async def test_away_while_a_turn_runs(self, askers: Askers, outage: Outage) -> None:
+        """A turn that runs when Redis goes away keeps its session, for the processes of its machine."""
+        session_id = await new_session(askers)
+        flywheel, other = askers.open(), askers.open()
+        asking = asyncio.create_task(flywheel.ask("why", session_id=session_id))
+        await askers.begun()
+        outage.server.kill()
+        again = asyncio.create_task(other.ask("why", session_id=session_id))
+        different = asyncio.create_task(other.ask("what", session_id=session_id))
+        await asyncio.sleep(0.2)  # as above
+        assert askers.runs == ["why"]
+        askers.go()
+        replies = await asyncio.gather(asking, again, different)
+        assert [reply.repeated for reply in replies] == [False, True, False]
+        assert askers.runs == ["why", "what"]
+        outage.server.restart()
+        await until_replayed(flywheel.sessions)
+        assert questions(await flywheel.sessions.require(session_id)) == ["why", "what"]
+
+    async def test_a_stand_in(self, askers: Askers, outage: Outage, tmp_path: Path) -> None:
+        """What is asked of a session that cannot be read now is merged with it when it can be."""
+        elsewhere = Askers(outage.proxy.url, tmp_path / "elsewhere")
+        elsewhere.folder.mkdir()
+        session_id = await new_session(elsewhere)
+        elsewhere.go()
+        await elsewhere.open().ask("one", session_id=session_id)
+        outage.server.kill()
+        askers.go()
+        flywheel = askers.open()
+        reply = await flywheel.ask("two", session_id=session_id)
+        assert reply.saved.outcome == "journalled"
+        await flywheel.ask("three", session_id=session_id)
+        outage.server.restart()
+        await until_replayed(flywheel.sessions)
+        session = await flywheel.sessions.require(session_id)
+        assert questions(session) == ["one", "two", "three"]
+        assert session.metadata["created_at"]
+        assert guard_of(flywheel.sessions).state == "available"
+        for each in elsewhere.opened:
+            await each.sessions.close()

@@ -1,0 +1,116 @@
+"""Claims, on every store: one turn of a session at a time, and none for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agentic_flywheel.stores import Claim, Store
+from agentic_flywheel.stores.sqlite_claims import KEPT_SECONDS
+from tests.stores.test_contract import ODD_IDS
+from tests.stores.worlds import RedisWorld, World
+
+NOTE = b'{"question":"why?"}'
+
+
+async def claim(store: Store, turn_id: str, session_id: str = "s", **how: str) -> Claim | None:
+    return await store.claim(session_id, turn_id, NOTE, seconds=5, **how)
+
+
+async def until_ended(world: World, session_id: str = "s") -> None:
+    """Let a claim end, and what ends with time."""
+    if isinstance(world, RedisWorld):  # the server's own clock counts there
+        async with asyncio.timeout(30):
+            while (found := await world.store.claimed(session_id)) is not None and not found.ended:  # noqa: ASYNC110  # a server's clock
+                await asyncio.sleep(0.05)
+    else:
+        await world.wait(6)
+
+
+@pytest.mark.parametrize("session_id", ODD_IDS)
+async def test_a_free_session_is_claimed(world: World, session_id: str) -> None:
+    """A session that is free is claimed; what claims it is told, note and all; others are free still."""
+    store = world.store
+    assert await store.claimed(session_id) is None
+    assert await claim(store, "a", session_id) is None
+    found = await store.claimed(session_id)
+    assert found is not None
+    assert (found.turn_id, found.note, found.ended) == ("a", NOTE, False)
+    assert await claim(store, "b", "another") is None
+
+
+async def test_a_claim_stands(world: World) -> None:
+    """Another turn's claim stands until it is given up, and says who has it."""
+    store, other = world.store, world.open()
+    await claim(store, "a")
+    found = await claim(other, "b")
+    assert found is not None
+    assert (found.turn_id, found.ended) == ("a", False)
+    await other.release("s", "b")
+    assert await claim(other, "b") is not None
+    await store.release("s", "a")
+    assert await claim(other, "b") is None
+    await store.release("s", "a")
+    assert (await store.claimed("s")) is not None
+
+
+async def test_a_claim_is_renewed(world: World) -> None:
+    """A turn that claims its session again has it for longer."""
+    store = world.store
+    await claim(store, "a")
+    first = await store.claimed("s")
+    assert await store.claim("s", "a", b'{"n":2}', seconds=500) is None
+    second = await store.claimed("s")
+    assert first is not None
+    assert second is not None
+    assert (second.note, second.until > first.until + 100) == (b'{"n":2}', True)
+
+
+async def test_one_of_many_gets_it(world: World) -> None:
+    """Of many who claim a session at the same moment one gets it, and the others are told of that one."""
+    stores = [world.store, world.open()]
+    found = await asyncio.gather(*(claim(stores[number % 2], f"t{number}") for number in range(50)))
+    assert found.count(None) == 1
+    holder = f"t{found.index(None)}"
+    assert {other.turn_id for other in found if other is not None} == {holder}
+
+
+async def test_a_claim_ends_by_itself(world: World) -> None:
+    """A claim that is not renewed ends, is still told, gives way, and is told to who takes it."""
+    store = world.store
+    await store.claim("s", "a", NOTE, seconds=1)
+    await until_ended(world)
+    found = await store.claimed("s")
+    assert found is not None
+    assert (found.turn_id, found.ended) == ("a", True)
+    taken = await claim(store, "b")
+    assert taken is not None
+    assert (taken.turn_id, taken.note, taken.ended) == ("a", NOTE, True)
+    found = await store.claimed("s")
+    assert found is not None
+    assert found.turn_id == "b"
+
+
+async def test_a_named_claim_gives_way(world: World) -> None:
+    """Who knows that a turn is dead names it, and its claim gives way; another's does not."""
+    store = world.store
+    await claim(store, "a")
+    standing = await claim(store, "b", instead="x")
+    assert standing is not None
+    assert not standing.ended
+    taken = await claim(store, "b", instead="a")
+    assert taken is not None
+    assert (taken.turn_id, taken.ended) == ("a", True)
+    standing = await claim(store, "a")
+    assert standing is not None
+    assert standing.turn_id == "b"
+
+
+async def test_a_claim_is_forgotten_in_the_end(world: World) -> None:
+    """What claimed a session long ago is not told for ever."""
+    store = world.store
+    await claim(store, "a")
+    await world.wait(KEPT_SECONDS + 10)
+    await claim(store, "b", "another")
+    assert await store.claimed("s") is None
