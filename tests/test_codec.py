@@ -18,6 +18,7 @@ from agentic_flywheel.codec import (
     later,
     merge_heads,
     missing,
+    put_back,
     summarize,
 )
 from agentic_flywheel.errors import Damaged, Newer, Unstorable
@@ -143,6 +144,40 @@ def test_interleave() -> None:
     assert interleave([same, a], [same, a, same]) == [same, a, same]
     assert interleave([same, a, same], [same]) == [same, a, same]
     assert interleave([], [a, b]) == interleave([a, b], []) == [a, b]
+
+
+def said(*seconds: int) -> list[bytes]:
+    """Turns, each by its time."""
+    return turns(*({"id": f"{n}", "timestamp": f"2025-11-18T10:00:{n:02}Z"} for n in seconds))
+
+
+def test_put_back_between_what_surrounds_it() -> None:
+    """A turn that theirs lost stands behind what preceded it in ours and before what followed it there."""
+    assert put_back(said(1, 4), said(1, 2, 3, 4, 5)) == said(1, 2, 3, 4, 5)
+    assert put_back(said(), said(1, 2)) == said(1, 2)
+    assert put_back(said(1, 2), said()) == said(1, 2)
+
+
+def test_put_back_by_time_among_turns_of_others() -> None:
+    """Among turns that only theirs has, a lost one stands by its time; one without a time stands behind them."""
+    assert put_back(said(1, 3, 7), said(1, 5)) == said(1, 3, 5, 7)
+    timeless = turns({"id": "x"})
+    assert put_back(said(1, 3), [*said(1), *timeless]) == [*said(1, 3), *timeless]
+
+
+def test_put_back_where_the_orders_contradict_each_other() -> None:
+    """Where the two have turns of others in another order, the time of a lost one decides; none is doubled."""
+    assert put_back(said(30, 10), said(10, 20, 30)) == said(20, 30, 10)
+    assert put_back(said(3, 1), said(1, 5, 3)) == said(3, 1, 5)
+
+
+@given(st.permutations(range(8)), st.permutations(range(8)), st.sets(st.integers(0, 7)))
+def test_put_back_loses_and_doubles_nothing(theirs: list[int], ours: list[int], lost: set[int]) -> None:
+    """Every turn of both is there once, and theirs keep their order, whatever the two orders are."""
+    there = [number for number in theirs if number not in lost]
+    back = put_back(said(*there), said(*ours))
+    assert sorted(back) == sorted(said(*range(8)))
+    assert [line for line in back if line in said(*there)] == said(*there)
 
 
 def test_later() -> None:

@@ -15,6 +15,7 @@ from .resilience.journal import journal_path
 from .stores import Store
 
 SQLITE_FILE = "sessions.db"
+JOURNAL_SHARE = 0.2  # of a call's budget, left to write into the journal what Redis did not take
 
 
 def open_store(settings: Settings) -> Store:
@@ -46,9 +47,10 @@ def open_guarded_store(settings: Settings) -> Store:
     store = open_store(settings)
     if store.name != "redis":
         return store
-    guarded = GuardedStore(store, Breaker(), budget=settings.journal.budget_ms / 1000)
+    budget = settings.journal.budget_ms / 1000
     if not settings.journal.enabled:
-        return guarded
+        return GuardedStore(store, Breaker(), budget=budget)
+    guarded = GuardedStore(store, Breaker(), budget=budget, reserve=budget * JOURNAL_SHARE)
     path = journal_path(settings.state_folder, f"{store.where} {settings.store.prefix}")
     journal = Journal(path, limit=settings.journal.limit_bytes)
     return JournalledStore(guarded, journal, limit=settings.limits.session_bytes)

@@ -113,6 +113,15 @@ def test_the_doctor_looks_at_disk_and_eviction(monkeypatch: pytest.MonkeyPatch, 
     assert (report.code, levels(report)["store"]) == (1, "problem")
 
 
+async def test_the_doctor_names_sessions_near_the_limit(tmp_path: Path, manager: SessionManager) -> None:
+    """A session from limits.warn_bytes on is named, with the way on."""
+    (tmp_path / "flywheel.toml").write_text("[limits]\nwarn_bytes = 200\n")
+    await store(manager, conversation("long"))
+    (finding,) = [f for f in flywheel("doctor", "--json").json["findings"] if f["about"] == "size"]
+    assert finding["says"].startswith("session long has ")
+    assert "fork_session" in finding["advice"]
+
+
 def test_the_doctor_hides_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLYWHEEL_REDIS_URL", f"redis://user:secret-word@{HOST}:{free_port()}/0")
     for report in (flywheel("doctor"), flywheel("doctor", "--json")):

@@ -106,3 +106,13 @@ async def test_what_was_refused(server: Server) -> None:
     async with open_manager(Settings.load()) as manager:
         assert isinstance(manager, SessionManager)
         assert len((await manager.require("one")).history) == 3
+
+
+async def test_the_doctor_tells_what_waits(server: Server) -> None:
+    """While Redis is away, the doctor names the journal's entries next to the problem."""
+    server.kill()
+    await journalled("one", "two")
+    findings = {finding["about"]: finding for finding in flywheel("doctor", "--json").json["findings"]}
+    assert findings["store"]["level"] == "problem"
+    assert findings["journal"]["says"].startswith("2 entries wait (")
+    assert "flywheel journal replay" in findings["journal"]["advice"]

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from agentic_flywheel import Execution, History, SessionManager, UniversalSession
+from agentic_flywheel.config import Settings
 from agentic_flywheel.stores.redis_store import RedisStore
+from agentic_flywheel.wiring import open_manager
 
 from .command import fails, flywheel
 from .conftest import conversation, plant, store
@@ -182,6 +184,16 @@ def test_a_damaged_session_is_called_so_and_its_bytes_can_be_seen(
     assert "damaged" in fails(1, "sessions", "export", "x")
     assert "damaged" in fails(1, "sessions", "import", "-", input=b'{"id":"x","backend":"c"}')
     assert flywheel("sessions", "show", "x", "--raw").raw == bytes_
+
+
+async def test_what_was_moved_aside_can_be_seen(monkeypatch: pytest.MonkeyPatch, kv_url: str) -> None:
+    """A damaged document that a save moved out of its way is still printed, byte by byte."""
+    monkeypatch.setenv("FLYWHEEL_REDIS_URL", kv_url)
+    plant(kv_url, "x", b"not json")
+    assert "nothing" in fails(1, "sessions", "show", "x", "--aside")
+    await store(open_manager(Settings.load()), conversation("x"))
+    assert flywheel("sessions", "show", "x", "--aside").raw == b"not json"
+    assert "question 2" in flywheel("sessions", "show", "x").text
 
 
 def test_a_newer_session_is_called_so(monkeypatch: pytest.MonkeyPatch, kv_url: str) -> None:

@@ -103,6 +103,18 @@ async def test_the_budget_of_the_operation_counts(store: GuardedStore, outage: O
     assert time.monotonic() - start < SEVERAL_TIMES
 
 
+async def test_a_reserve_is_left_to_the_caller(outage: Outage) -> None:
+    """A call is given up so much before the deadline, and is not begun when only the reserve is left."""
+    store = GuardedStore(RedisStore(outage.proxy.url), Breaker(), budget=60, reserve=59.9)
+    outage.proxy.blackhole()
+    with within(60) as deadline, pytest.raises(Unavailable):
+        await store.read("s")
+    assert deadline.remaining() > 50
+    with within(59), pytest.raises(Unavailable, match="the time is up"):
+        await store.read("s")
+    await store.close()
+
+
 async def test_start_again_moves_the_deadline(store: GuardedStore, outage: Outage) -> None:
     """A deadline that is started again while a call is under way gives it the whole time once more."""
     await create(store, "s", 1)

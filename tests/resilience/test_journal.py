@@ -56,6 +56,16 @@ def start_writer(path: Path, session_id: str, name: str, turns: int) -> subproce
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
 
 
+async def test_tidying_keeps_what_waits(journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long log is brought into the file beside those who append, and everything waits as before."""
+    monkeypatch.setattr("agentic_flywheel.resilience.journal.LONG_LOG", 1)
+    await fill(journal, *range(20))
+    before = path.stat().st_size
+    await asyncio.gather(journal.tidy(), fill(journal, *range(20, 40)))
+    assert path.stat().st_size > before
+    assert await added(journal) == lines(*range(40))
+
+
 class TestWhatWaits:
     async def test_order(self, journal: Journal) -> None:
         """Work of every kind comes back as it was accepted, in that order, of one session or of all."""

@@ -120,7 +120,8 @@ class SessionManager:
         ttl = self.ttl.session if session.ttl_seconds is None else session.ttl_seconds
         draft = draft_of(session, origin, older, ttl)
         self._check_sizes(draft.written)
-        change = replace(draft.change, records=self._records(session, draft.fresh, given))
+        records = self._records(session, draft.fresh, given)
+        change = replace(draft.change, records=records) if records else draft.change
         done = await commit(self.store, change, draft.known, limit=self.limits.session_bytes)
         adopt(session, origin, draft, done)
         self._watch_size(session.id, done.mark.size)

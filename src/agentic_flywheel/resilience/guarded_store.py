@@ -29,13 +29,17 @@ class GuardedStore(Store):
 
     A call that is given up is not undone: it may be applied later. Every write can be written twice, so the
     caller may simply write it again. A store that answers and only takes no writes is asked on.
+
+    ``budget`` is for an operation that has none of its own, ``reserve`` what of each is left to the caller; both
+    are seconds.
     """
 
-    def __init__(self, inner: Store, breaker: Breaker, *, budget: float) -> None:
+    def __init__(self, inner: Store, breaker: Breaker, *, budget: float, reserve: float = 0.0) -> None:
         self.inner = inner
         self.name, self.where = inner.name, inner.where
         self.breaker = breaker
         self.budget = budget
+        self._reserve = reserve
         self.state: State = "available"
         self.since = time.time()
         self.last_error: str | None = None
@@ -68,7 +72,7 @@ class GuardedStore(Store):
             _discard(call)
             self._probe_beside()
             raise self._failure(f"{self.where} is not asked: {self.last_error}")
-        if not deadline.remaining():
+        if deadline.remaining() <= self._reserve:
             _discard(call)
             raise Unavailable(f"{self.where} is not asked: the time is up")
         return await self._watched(call, deadline, writes=writes)
@@ -77,7 +81,7 @@ class GuardedStore(Store):
         """The answer to a call, and the breaker told how it went."""
         probing = self.breaker.state == "half-open"
         try:
-            answer = await _until(deadline, call)
+            answer = await _until(deadline, call, self._reserve)
         except ReadOnly as error:
             self._answered(error)
             raise
@@ -183,14 +187,14 @@ class GuardedStore(Store):
         await self.inner.close()
 
 
-async def _until(deadline: Deadline, call: Awaitable[T]) -> T:
-    """The answer to a call that comes before its deadline, which may be moved while it is under way.
+async def _until(deadline: Deadline, call: Awaitable[T], reserve: float) -> T:
+    """The answer to a call that comes so much before its deadline, which may be moved while it is under way.
 
     Raises:
         Unavailable: it did not come in time; the call was cancelled.
     """
     try:
-        async with asyncio.timeout(deadline.remaining()) as watch:
+        async with asyncio.timeout(max(deadline.remaining() - reserve, 0.0)) as watch:
             deadline.watch = watch
             return await call
     except TimeoutError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,6 +26,7 @@ log = logging.getLogger("agentic_flywheel.journal")
 T = TypeVar("T")
 
 DEFAULT_LIMIT = 256 * 1024**2
+LONG_LOG = 8 * 1024**2  # bytes
 PAGE = 500
 
 
@@ -54,6 +56,7 @@ class Journal:
         """What happened to the file, if it had to be mended."""
         self._clock = clock
         self._file = SqliteFile(path, file.prepare)
+        self._paths = str(path), f"{path}-wal"
         self._seen: tuple[object, ...] | None = None
 
     async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -163,12 +166,26 @@ class Journal:
         """Whether there is a journal file; without one, nothing waits."""
         return self.path.exists()
 
+    async def tidy(self) -> None:
+        """Bring what was appended from the log beside the file into the file, once that has become long.
+
+        This waits for the disk. It has a connection of its own, so that nobody who appends waits with it.
+        """
+        log = _stamp(self._paths[1])
+        if log is None or log[1] < LONG_LOG:
+            return
+        beside = SqliteFile(self.path, file.prepare)
+        try:
+            await beside.call(lambda db: db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
+        finally:
+            await beside.close()
+
     def changed(self) -> bool:
         """Whether the file may be another one than at the last call of this, whoever wrote it.
 
         Cheap, and off by as much as the file system's clock ticks.
         """
-        seen = tuple(_stamp(self.path.with_name(self.path.name + ending)) for ending in ("", "-wal"))
+        seen = _stamp(self._paths[0]), _stamp(self._paths[1])
         changed = seen != self._seen and seen[0] is not None
         self._seen = seen
         return changed
@@ -205,9 +222,9 @@ def _lock(db: sqlite3.Connection) -> bool:
     return True
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: str) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116  # at each save; Path.stat takes several times as long
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size

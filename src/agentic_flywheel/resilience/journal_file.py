@@ -119,8 +119,8 @@ def prepare(db: sqlite3.Connection, path: str) -> None:
         )
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")  # safe against the death of processes, at any instant
-    # Pages. A checkpoint waits for the disk, and with it the caller whose commit happens to start it.
-    db.execute("PRAGMA wal_autocheckpoint = 8192")
+    # A checkpoint waits for the disk, and with it the caller whose commit would start it: see `Journal.tidy`.
+    db.execute("PRAGMA wal_autocheckpoint = 0")
     if version < VERSION:
         with writing(db):
             for statement in _TABLES:

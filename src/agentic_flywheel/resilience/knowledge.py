@@ -16,6 +16,7 @@ from ..errors import Damaged, StoreError
 from ..session.times import seconds
 from ..stores import Change, Listed, Mark, Stored
 from ..stores.sqlite_file import SqliteFile
+from ..stores.writing import new_lines
 from . import known_file as file
 from .journal import Journal
 from .journal_file import Deletion
@@ -69,9 +70,13 @@ class LocalKnowledge:
     def wrote(self, change: Change, mark: Mark) -> None:
         """Note a change that the store took."""
         known = self._states.get(change.session_id)
-        if known is None or change.base is None or known.mark.version != change.base.version:
-            known = None
-        self._note(change.session_id, replace(after(known, change), mark=mark))
+        if change.base is None or change.history is not None:
+            lines, start = new_lines(change), 0
+        elif known is not None and known.mark.version == change.base.version:
+            lines, start = [*known.lines, *change.added], known.start
+        else:
+            lines, start = change.added, change.base.total
+        self._note(change.session_id, Stored(mark, change.head, change.last_active, lines, start))
 
     async def recall(self, session_id: str) -> Recalled:
         """The session as it is known here, with the work that waits in the journal."""
@@ -146,9 +151,12 @@ class LocalKnowledge:
         await self._file.close()
 
     def _note(self, session_id: str, stored: Stored) -> None:
-        kept = stored.lines[-self._turns :]
-        total = stored.start + len(stored.lines)
-        self._states[session_id] = replace(stored, lines=kept, start=total - len(kept))
+        dropped = len(stored.lines) - self._turns
+        if dropped > 0:
+            stored = replace(stored, lines=stored.lines[dropped:], start=stored.start + dropped)
+        elif not isinstance(stored.lines, list):
+            stored = replace(stored, lines=list(stored.lines))
+        self._states[session_id] = stored
         self._states.move_to_end(session_id)
         if len(self._states) > self._sessions:
             self._states.popitem(last=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, replace
 
@@ -159,6 +160,8 @@ class Replayer:
 
     async def _run(self) -> None:
         while True:
+            with suppress(StoreError):  # it is only upkeep
+                await self._journal.tidy()
             if not await self._store.probe():
                 await asyncio.sleep(min(max(self._store.breaker.until_probe(), 0.01), LOOK_AGAIN_SECONDS))
                 continue

@@ -12,7 +12,7 @@ def now() -> str:
 
 def format_time(moment: datetime) -> str:
     """A timestamp of an aware datetime."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_time(timestamp: object) -> datetime | None:

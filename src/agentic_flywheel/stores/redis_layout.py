@@ -108,6 +108,22 @@ def parse_tail(start: bytes, tail: bytes) -> Stored:
     return front.stored(start, split_lines(tail))
 
 
+def parse_end(start: bytes, end: bytes, last: int, version: str) -> Stored | None:
+    """The session of the first and the last bytes of a document, with its ``last`` newest turns.
+
+    None where these bytes do not tell: they are too few, or not of the document of that version.
+    """
+    front = _Front.of(start)
+    if front is None or front.mark.version != version or front.head > len(start) or not end.endswith(END):
+        return None
+    at = stop = len(end) - len(END)
+    for _ in range(min(last, front.mark.total)):
+        at = end.rfind(b"\n", 0, at)
+        if at < 0:
+            return None
+    return front.stored(start, split_lines(end[at + 1 : stop]))
+
+
 def holds_head(start: bytes) -> bool:
     """Whether the first bytes of a document are in our layout and hold the whole head."""
     front = _Front.of(start)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import overload
 
 BETWEEN = b",\n"
-NEAR_THE_END = 256  # so many last lines are found from the end, without splitting the rest
+NEAR_THE_END = 64  # so many last lines are found from the end, without splitting the rest
 
 
 class Lines(Sequence[bytes]):

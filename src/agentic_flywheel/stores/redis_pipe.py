@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,18 +57,39 @@ class Pipe:
         Raises:
             Unavailable, Misconfigured: none of them could be sent, or no answer came.
         """
-        order = _Order(commands, self._enter_loop().create_future())
+        loop = self._enter_loop()
+        if self._idle and not self._waiting and commands:
+            return await self._run_alone(self._idle.pop(), commands)
+        order = _Order(commands, loop.create_future())
         self._waiting.append(order)
-        if self._idle:
-            task = asyncio.create_task(self._work(self._idle.pop()))
-            self._at_work.add(task)
-            task.add_done_callback(self._at_work.discard)
+        self._serve_on_an_idle_lane()
         return await order.answers
 
+    async def _run_alone(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
+        """The same, in the caller's own task: most callers are alone, and a task for each costs them time."""
+        try:
+            return await lane.exchange(commands)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        finally:
+            self._idle.append(lane)
+            if self._waiting:
+                self._serve_on_an_idle_lane()
+
+    def _serve_on_an_idle_lane(self) -> None:
+        if self._idle:
+            task = asyncio.create_task(self._work(self._idle.pop()), context=Context())
+            self._at_work.add(task)
+            task.add_done_callback(self._at_work.discard)
+
+    async def all(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to the commands; the first error among them is raised, translated."""
+        return [raise_translated(answer) for answer in await self.run(commands)]
+
     async def one(self, *command: Argument) -> Any:
-        """The answer to one command, its errors translated."""
-        (answer,) = await self.run([command])
-        return raise_translated(answer)
+        """The answer to one command; an error is raised, translated."""
+        (answer,) = await self.all([command])
+        return answer
 
     async def close(self) -> None:
         """Finish what callers wait for and close the connections; they open again on the next use."""

@@ -1,13 +1,13 @@
 -- Starts the time to live of a session document again. O(1).
 -- KEYS: the session
 -- ARGV: 1 '1' to touch, '0' only to look
--- Gives the size of the document in bytes, -1 if it is absent
+-- Gives {size in bytes, version}, {-1, ''} if it is absent; a document that somebody else wrote has the version ''
 local key = KEYS[1]
 if redis.call('EXISTS', key) == 0 then
-  return -1
+  return { -1, '' }
 end
-local front = ARGV[1] == '1' and read_front(key)
-if front then
+local front = read_front(key)
+if front and ARGV[1] == '1' then
   expire(key, front.ttl)
 end
-return redis.call('STRLEN', key)
+return { redis.call('STRLEN', key), front and front.version or '' }
