@@ -3,6 +3,7 @@
 # make test-coaia   the same for what users of coaia have, with coaia in an environment of its own
 # make chaos    the proof, about 5 minutes: faults against what was accepted   make chaos ARGS="--seed 7"
 # make bench    ours beside its peers, about 20 minutes; ARGS="--quick" about 3   make bench ARGS="--peers ours,floor"
+# make bench-small   a session against PING, a long one against a short one, in a minute
 # make check    format, lint, types, import layers, documentation
 # make format   put the code in the house's format
 # make clean    remove everything that the other targets made
@@ -23,7 +24,7 @@ BENCH := .venv-bench
 # The documentation's own check, once there is one.
 CHECK_DOCS := $(wildcard scripts/check_docs.py)
 
-.PHONY: help demo test test-coaia chaos bench check format clean
+.PHONY: help demo test test-coaia chaos bench bench-small check format clean
 # Two pips in one environment would spoil it under make -j.
 .NOTPARALLEL:
 
@@ -44,6 +45,9 @@ chaos: $(VENV)/.dev
 
 bench: $(BENCH)/.made
 	$(BENCH)/bin/python -m benchmarks $(ARGS)
+
+bench-small: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.small
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

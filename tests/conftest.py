@@ -9,7 +9,7 @@ from typing import NoReturn, cast
 
 import pytest
 
-from tests.stores.worlds import MemoryWorld, RedisWorld, SqliteWorld, World, opened
+from tests.stores.worlds import RedisWorld, World, opened, world_of
 from tests.support import servers
 from tests.support.coaia import Coaia
 from tests.support.servers import Kind, Server, ServerMissingError
@@ -71,16 +71,11 @@ def own_server(kv_kind: Kind) -> Iterator[Server]:
 @pytest.fixture(params=["memory", "sqlite", "redis-server", "valkey"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     """A store of each kind, empty, and what is around it."""
-    made: World
-    match request.param:
-        case "memory":
-            made = MemoryWorld()
-        case "sqlite":
-            made = SqliteWorld(tmp_path / "state" / "flywheel.db")
-        case kind:
-            server = request.getfixturevalue("redis_server" if kind == "redis-server" else "valkey_server")
-            made = RedisWorld(f"{server.url}/{next(_database_numbers)}")
-    async with opened(made):
+
+    def alone(server: str) -> str:
+        return f"{request.getfixturevalue(server).url}/{next(_database_numbers)}"
+
+    async with opened(world_of(request.param, tmp_path, alone)) as made:
         yield made
 
 

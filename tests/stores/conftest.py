@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.worlds import MemoryWorld, RedisWorld, SqliteWorld, World, crowd, opened
+from tests.stores.worlds import RedisWorld, World, crowd, opened, world_of
 from tests.support.servers import DATABASES, Kind, Server
 
 CROWDED = DATABASES - 1  # the database that all tests of the contract share with the keys of others
@@ -40,23 +40,11 @@ async def crowded_world(kv_kind: Kind, request: pytest.FixtureRequest) -> AsyncI
 
 @pytest.fixture(params=["memory", "sqlite", "redis-server", "valkey"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    """A store of each kind, empty, and what is around it."""
-    made: World
-    match request.param:
-        case "memory":
-            made = MemoryWorld()
-        case "sqlite":
-            made = SqliteWorld(tmp_path / "state" / "flywheel.db")
-        case kind:
-            name = "crowded_redis" if kind == "redis-server" else "crowded_valkey"
-            made = RedisWorld(request.getfixturevalue(name))
-    async with opened(made):
-        yield made
+    """A store of each kind, empty, and what is around it; in Redis among the keys of others."""
 
+    def crowded(server: str) -> str:
+        url: str = request.getfixturevalue("crowded_redis" if server == "redis_server" else "crowded_valkey")
+        return url
 
-@pytest.fixture
-async def redis_world(kv_url: str) -> AsyncIterator[RedisWorld]:
-    """A Redis store of each kind of server, alone in its database."""
-    made = RedisWorld(kv_url)
-    async with opened(made):
+    async with opened(world_of(request.param, tmp_path, crowded)) as made:
         yield made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -106,6 +106,17 @@ class RedisWorld(World):
     async def close(self) -> None:
         await super().close()
         await self.raw.aclose()
+
+
+def world_of(kind: str, folder: Path, database: Callable[[str], str]) -> World:
+    """A world of a kind, empty; ``database`` gives the URL of one on the server of a fixture."""
+    match kind:
+        case "memory":
+            return MemoryWorld()
+        case "sqlite":
+            return SqliteWorld(folder / "state" / "flywheel.db")
+        case _:
+            return RedisWorld(database("redis_server" if kind == "redis-server" else "valkey_server"))
 
 
 @asynccontextmanager
