@@ -16,6 +16,7 @@ import inspect
 import json
 import os
 import re
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -245,15 +246,13 @@ def errors_part() -> str:
 
 def cli_part() -> str:
     """What ``--help`` says, command by command."""
-    os.environ["TYPER_USE_RICH"] = "0"  # plain text: no boxes, the same at any width of the terminal
-    os.environ["COLUMNS"] = "100"
     import typer
 
     from agentic_flywheel.cli.app import app
 
     lines: list[str] = []
     for words in _commands(typer.main.get_command(app), ("flywheel",)):
-        lines += [f"### `{' '.join(words)}`", "", "```text", _help(app, words), "```", ""]
+        lines += [f"### `{' '.join(words)}`", "", "```text", _help(words), "```", ""]
     return "\n".join(lines)
 
 
@@ -263,13 +262,16 @@ def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]
         yield from _commands(inner, (*words, name))
 
 
-def _help(app: Any, words: tuple[str, ...]) -> str:
-    from typer.testing import CliRunner
-
-    done = CliRunner().invoke(app, [*words[1:], "--help"], prog_name="flywheel")
-    if done.exit_code:
-        raise SystemExit(f"{' '.join(words)} --help failed: {done.output}")
-    return "\n".join(line.rstrip() for line in done.output.strip().splitlines())
+def _help(words: tuple[str, ...]) -> str:
+    """In a process of its own: whether Typer draws boxes is settled when it is imported."""
+    plain = {**os.environ, "TYPER_USE_RICH": "0", "COLUMNS": "100"}  # the same at any width of the terminal
+    code = "import sys; sys.argv[0] = 'flywheel'; from agentic_flywheel.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words[1:], "--help"], capture_output=True, text=True, env=plain, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)} --help failed: {done.stderr}")
+    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
 
 
 # The MCP server
