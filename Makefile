@@ -4,6 +4,7 @@
 # make chaos    the proof, about 5 minutes: faults against what was accepted   make chaos ARGS="--seed 7"
 # make bench    ours beside its peers, about 20 minutes; ARGS="--quick" about 3   make bench ARGS="--peers ours,floor"
 # make bench-small   a session against PING, a long one against a short one, in a minute
+# make bench-extremes   a million turns, large turns and heads, and how long Redis is held up, in half a minute
 # make check    format, lint, types, import layers, documentation
 # make format   put the code in the house's format
 # make clean    remove everything that the other targets made
@@ -24,7 +25,7 @@ BENCH := .venv-bench
 # The documentation's own check, once there is one.
 CHECK_DOCS := $(wildcard scripts/check_docs.py)
 
-.PHONY: help demo test test-coaia chaos bench bench-small check format clean
+.PHONY: help demo test test-coaia chaos bench bench-small bench-extremes check format clean
 # Two pips in one environment would spoil it under make -j.
 .NOTPARALLEL:
 
@@ -48,6 +49,9 @@ bench: $(BENCH)/.made
 
 bench-small: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.small
+
+bench-extremes: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.extremes
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agentic_flywheel.commit import LONGEST_PAUSE, TRIES, Committed, commit
 from agentic_flywheel.errors import Deleted, Newer, TooLarge, Unavailable

@@ -163,7 +163,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def later(a: str | None, b: str | None) -> str | None:
     """The later of two timestamps."""
-    return max((a, b), key=seconds)
+    return a if a == b else max((a, b), key=seconds)
 
 
 def missing(ours: Iterable[bytes], theirs: Iterable[bytes]) -> list[bytes]:

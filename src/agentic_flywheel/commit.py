@@ -12,7 +12,9 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .codec import decode_session, interleave, later, merge_heads, missing, put_back
 from .errors import Conflict, Damaged, Misconfigured, Unavailable
@@ -25,8 +27,7 @@ TRIES = 30
 LONGEST_PAUSE = 0.05  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """What a store holds after a commit: from turn number ``start`` on, these lines; and this head.
 
     ``aside`` says where a damaged document is now that stood in the way.
@@ -40,8 +41,7 @@ class Committed:
     aside: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(Struct, frozen=True):
     change: Change
     start: int
     lines: Sequence[bytes]

@@ -18,6 +18,7 @@ import pytest
 
 from agentic_flywheel.errors import Deleted, Misconfigured, Unavailable
 from agentic_flywheel.resilience import Journal
+from agentic_flywheel.resilience.journal import TICK_SECONDS
 from agentic_flywheel.resilience.journal_file import Deletion, Records, Work
 from agentic_flywheel.stores import Change
 from tests.resilience.journal_writer import turn
@@ -170,7 +171,10 @@ class TestWhatWaits:
         assert not journal.changed()
         other = Journal(path)
         await fill(other, 1)
-        assert (journal.changed(), journal.changed()) == (True, False)
+        await asyncio.sleep(2 * TICK_SECONDS)
+        assert journal.changed()
+        await asyncio.sleep(2 * TICK_SECONDS)
+        assert not journal.changed()
         await fill(other, *range(20))
         assert journal.changed()
         await other.close()
@@ -306,6 +310,7 @@ import asyncio, resource, sys
 from pathlib import Path
 from agentic_flywheel.errors import Unavailable
 from agentic_flywheel.resilience import Journal
+from agentic_flywheel.resilience.journal import TICK_SECONDS
 from tests.stores.sessions import creation
 from tests.resilience.journal_writer import turn
 

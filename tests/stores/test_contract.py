@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from agentic_flywheel.errors import Conflict, Deleted, TooLarge
 from agentic_flywheel.stores import Store

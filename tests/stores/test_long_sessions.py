@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from agentic_flywheel.config import Limits
 from agentic_flywheel.errors import TooLarge

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from ..codec import encode_head, later, merge_heads, missing
 from ..commit import Committed
 from ..errors import BadInput
@@ -36,8 +38,7 @@ class Origin:
         return self._lock
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """A change that is ready to be committed, and what it was made of.
 
     ``known`` are the lines before the new ones, ``written`` the lines of the turns that the history had not

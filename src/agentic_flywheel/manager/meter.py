@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 WINDOW = 1000  # the last calls of each kind that are timed
 
@@ -17,14 +15,9 @@ class Meter:
         self.counts: Counter[str] = Counter()
         self._durations: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
 
-    @contextmanager
-    def timing(self, name: str) -> Iterator[None]:
-        """Time what is done inside, whether it succeeds or not."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._durations[name].append((time.perf_counter() - start) * 1000)
+    def took(self, name: str, start: float) -> None:
+        """Note a call that began at a moment of `time.perf_counter` and has just ended, however it went."""
+        self._durations[name].append((time.perf_counter() - start) * 1000)
 
     def latencies_ms(self) -> dict[str, dict[str, float]]:
         """The median and the 99th percentile of each kind of call, in milliseconds."""

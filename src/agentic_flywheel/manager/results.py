@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from msgspec import Struct
+
 from ..errors import Damaged, FlywheelError, Newer, SessionNotFound, Unavailable
 from ..session import UniversalSession
 
@@ -12,8 +14,7 @@ Outcome = Literal["stored", "journalled", "off", "refused"]
 LoadState = Literal["found", "absent", "unavailable", "damaged", "newer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+class Saved(Struct, frozen=True):
     """What a save did; true where the session is safe.
 
     ``outcome`` is ``stored``; ``journalled`` (accepted on local disk until the store answers); ``off``
@@ -31,8 +32,7 @@ class Saved:
         return self.outcome in ("stored", "journalled")
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """What a load found: only a ``found`` session is there; ``reason`` says why another one is not.
 
     ``behind`` says that the store is away and that this is what is known on this machine: turns that others

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self
 
+from msgspec import structs
+
 from ..codec import Summary, decode_execution, decode_session, encode_execution, summarize
 from ..commit import Committed, commit
 from ..config import Limits, TimesToLive
@@ -88,15 +90,17 @@ class SessionManager:
         up to date with what is stored. New turns with a ``flow_id`` are stored as executions and in the
         history of their flow too; ``executions`` may have a fuller one under the turn's id.
         """
+        start = time.perf_counter()
         origin = origin_of(session, self.store)
-        with self.meter.timing("save"):
+        try:
             async with origin.saving:
-                try:
-                    with within(self.budget):
-                        done = await self._save(session, origin, executions)
-                except (BadInput, StoreError) as error:
-                    log.warning("session %s was not saved: %s", session.id, type(error).__name__)
-                    return self._refused(_left_alone(session.id, error))
+                with within(self.budget):
+                    done = await self._save(session, origin, executions)
+        except (BadInput, StoreError) as error:
+            log.warning("session %s was not saved: %s", session.id, type(error).__name__)
+            return self._refused(_left_alone(session.id, error))
+        finally:
+            self.meter.took("save", start)
         reason = f"what was stored was damaged; it is kept as {done.aside}" if done.aside else None
         return self._saved(pending=done.mark.pending, revision=done.mark.revision, reason=reason)
 
@@ -121,7 +125,7 @@ class SessionManager:
         draft = draft_of(session, origin, older, ttl)
         self._check_sizes(draft.written)
         records = self._records(session, draft.fresh, given)
-        change = replace(draft.change, records=records) if records else draft.change
+        change = structs.replace(draft.change, records=records) if records else draft.change
         done = await commit(self.store, change, draft.known, limit=self.limits.session_bytes)
         adopt(session, origin, draft, done)
         self._watch_size(session.id, done.mark.size)
@@ -178,8 +182,9 @@ class SessionManager:
         check_session_id(session_id)
         if last is not None and last < 0:
             raise BadInput(f"last is {last}; it is a number of turns, or None for all")
-        with self.meter.timing("load"):
-            loaded = await self._load(session_id, last)
+        start = time.perf_counter()
+        loaded = await self._load(session_id, last)
+        self.meter.took("load", start)
         self.meter.counts[loaded.state] += 1
         return loaded
 

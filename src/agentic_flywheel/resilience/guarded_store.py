@@ -72,7 +72,7 @@ class GuardedStore(Store):
             _discard(call)
             self._probe_beside()
             raise self._failure(f"{self.where} is not asked: {self.last_error}")
-        if deadline.remaining() <= self._reserve:
+        if not deadline.remaining(self._reserve):
             _discard(call)
             raise Unavailable(f"{self.where} is not asked: the time is up")
         return await self._watched(call, deadline, writes=writes)
@@ -193,14 +193,23 @@ async def _until(deadline: Deadline, call: Awaitable[T], reserve: float) -> T:
     Raises:
         Unavailable: it did not come in time; the call was cancelled.
     """
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        if left := deadline.remaining(reserve):
+            timers.append(loop.call_later(left, look))
+        else:
+            limit.reschedule(loop.time())
+
+    deadline.is_watched = True
+    timers = [loop.call_later(deadline.remaining(reserve), look)]
     try:
-        async with asyncio.timeout(max(deadline.remaining() - reserve, 0.0)) as watch:
-            deadline.watch = watch
+        async with asyncio.timeout(None) as limit:
             return await call
     except TimeoutError as error:
         raise Unavailable("no answer came in time; a write may have been applied all the same") from error
     finally:
-        deadline.watch = None
+        timers[-1].cancel()
 
 
 def _discard(call: Awaitable[object]) -> None:

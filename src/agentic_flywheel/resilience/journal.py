@@ -28,6 +28,7 @@ T = TypeVar("T")
 DEFAULT_LIMIT = 256 * 1024**2
 LONG_LOG = 8 * 1024**2  # bytes
 PAGE = 500
+TICK_SECONDS = 0.004  # of the file system's clock
 
 
 def journal_path(folder: Path, store: str) -> Path:
@@ -58,6 +59,7 @@ class Journal:
         self._file = SqliteFile(path, file.prepare)
         self._paths = str(path), f"{path}-wal"
         self._seen: tuple[object, ...] | None = None
+        self._looked = 0.0
 
     async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What ``work`` gives for the file; see `SqliteFile.call`."""
@@ -183,8 +185,11 @@ class Journal:
     def changed(self) -> bool:
         """Whether the file may be another one than at the last call of this, whoever wrote it.
 
-        Cheap, and off by as much as the file system's clock ticks.
+        Cheap, and off by as much as the file system's clock ticks; between two ticks it does not look again.
         """
+        if (moment := time.monotonic()) - self._looked < TICK_SECONDS:
+            return False
+        self._looked = moment
         seen = _stamp(self._paths[0]), _stamp(self._paths[1])
         changed = seen != self._seen and seen[0] is not None
         self._seen = seen

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ..errors import StoreError, Unavailable
 from ..stores import Backlog, Change, Claim, Listed, Mark, Record, Store, Stored

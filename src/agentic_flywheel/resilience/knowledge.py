@@ -8,8 +8,10 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from ..codec import merge_heads, missing
 from ..errors import Damaged, StoreError
@@ -73,7 +75,8 @@ class LocalKnowledge:
         if change.base is None or change.history is not None:
             lines, start = new_lines(change), 0
         elif known is not None and known.mark.version == change.base.version:
-            lines, start = [*known.lines, *change.added], known.start
+            lines = [*known.lines, *change.added][-self._turns :]
+            start = known.start + len(known.lines) + len(change.added) - len(lines)
         else:
             lines, start = change.added, change.base.total
         self._note(change.session_id, Stored(mark, change.head, change.last_active, lines, start))
@@ -151,11 +154,9 @@ class LocalKnowledge:
         await self._file.close()
 
     def _note(self, session_id: str, stored: Stored) -> None:
-        dropped = len(stored.lines) - self._turns
-        if dropped > 0:
-            stored = replace(stored, lines=stored.lines[dropped:], start=stored.start + dropped)
-        elif not isinstance(stored.lines, list):
-            stored = replace(stored, lines=list(stored.lines))
+        dropped = max(len(stored.lines) - self._turns, 0)
+        if dropped or not isinstance(stored.lines, list):
+            stored = replace(stored, lines=list(stored.lines[dropped:]), start=stored.start + dropped)
         self._states[session_id] = stored
         self._states.move_to_end(session_id)
         if len(self._states) > self._sessions:

@@ -7,7 +7,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from ..codec import merge_heads, missing
 from ..commit import commit

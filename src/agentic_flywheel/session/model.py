@@ -126,13 +126,15 @@ class UniversalSession:
             Unstorable: a value has no JSON form; names the path (``context.user.socket``).
             BadInput: a published field is of a wrong type, or ``extra`` names one; says which.
         """
-        taken = sorted(_RESERVED & self.extra.keys())
-        if taken:
-            raise BadInput(f"extra.{taken[0]}: this field has a place of its own; give it another name")
-        own = {name: getattr(self, name) for name in _HEAD_FIELDS}
-        _check_kinds(own)
-        own = {name: plain_fields(value, name) if name in _FREE else value for name, value in own.items()}
-        return {"schema": SCHEMA, **own, **plain_fields(self.extra, "")}
+        if not _RESERVED.isdisjoint(self.extra):
+            taken = min(_RESERVED & self.extra.keys())
+            raise BadInput(f"extra.{taken}: this field has a place of its own; give it another name")
+        _check_kinds(self.__dict__)
+        head: dict[str, Any] = {"schema": SCHEMA}
+        for name in _HEAD_FIELDS:
+            value = self.__dict__[name]
+            head[name] = plain_fields(value, name) if name in _FREE else value
+        return head | plain_fields(self.extra, "") if self.extra else head
 
     @classmethod
     def of_head(cls, head: Mapping[str, Any], history: History) -> Self:

@@ -28,15 +28,15 @@ class Parts:
     lines: list[bytes]
 
 
-def pack_head(head: Mapping[str, Any]) -> tuple[bytes, str | None]:
-    """The head as bytes, and its ``metadata.last_active`` apart."""
-    metadata = dict(head.get("metadata") or {})
+def pack_head(head: dict[str, Any]) -> tuple[bytes, str | None]:
+    """The head as bytes, and its ``metadata.last_active`` apart; it takes what it is given apart."""
+    metadata = head.pop("metadata", None) or {}
     last_active = metadata.get("last_active")
     if isinstance(last_active, str) and _PLAIN_MOMENT.fullmatch(last_active):
         del metadata["last_active"]
     else:
         last_active = None
-    return encode({"metadata": metadata, **_without(head, "metadata")}), last_active
+    return encode({"metadata": metadata, **head}), last_active
 
 
 def unpack_head(head: bytes, last_active: str | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 def now() -> str:
     """The present moment as a timestamp."""
-    return format_time(datetime.now(UTC))
+    return datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def format_time(moment: datetime) -> str:

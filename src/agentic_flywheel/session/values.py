@@ -95,7 +95,12 @@ def plain_fields(values: dict[str, Any], path: str) -> dict[str, Any]:
     Raises:
         Unstorable: see `plain`.
     """
-    return {_text_key(key, path): plain(item, f"{path}.{key}" if path else key, 1) for key, item in values.items()}
+    return {
+        _text_key(key, path): item
+        if type(item) in _AS_THEY_ARE  # most are; this runs at each save
+        else plain(item, f"{path}.{key}" if path else key, 1)
+        for key, item in values.items()
+    }
 
 
 def rich_fields(values: Mapping[str, Any]) -> dict[str, Any]:

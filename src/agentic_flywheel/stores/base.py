@@ -9,16 +9,17 @@ from __future__ import annotations
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 Kind = Literal["session", "execution", "history"]
 
 ASIDE_SECONDS = 30 * 24 * 3600
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True, eq=False):
     """The state of a stored session that a reader has seen and a writer builds on.
 
     ``version`` is another one after each write, and never comes again, not even in a store restored from a
@@ -32,11 +33,20 @@ class Mark:
     revision: int
     total: int
     pending: bool = False
-    size: int = field(default=0, compare=False)
+    size: int = 0
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, Mark) and self._state == other._state
+
+    def __hash__(self) -> int:
+        return hash(self._state)
+
+    @property
+    def _state(self) -> tuple[object, ...]:
+        return self.version, self.epoch, self.revision, self.total, self.pending
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """What a store holds of a session: its head, and the lines from turn number ``start`` on.
 
     A ``foreign`` one was written by somebody else: it cannot be appended to, only be written as a whole. One
@@ -58,8 +68,7 @@ class Stored:
         return replace(self, lines=self.lines[start:], start=start)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """Something kept beside a session for as long as ``ttl`` says, written again without harm.
 
     An execution is a document under its id. A history entry is one line of the history of ``flow_id`` in
@@ -79,8 +88,7 @@ def new_version() -> str:
     return secrets.token_hex(8)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One write of a session: what it is based on, and what it makes of it.
 
     ``base`` None creates the session. ``history`` None appends ``added``; otherwise it is the whole history,
@@ -104,8 +112,7 @@ class Change:
     epoch: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """A line of a listing: a session without its turns; ``size`` is in bytes, with them."""
 
     session_id: str
@@ -115,8 +122,7 @@ class Listed:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """The right to run a turn in a session, for a while; ``note`` (JSON) says what is run.
 
     ``until`` is when it ends by itself, in seconds since 1970 by the store's clock; ``ended`` whether it has.
@@ -128,8 +134,7 @@ class Claim:
     ended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
+class Backlog(Struct, frozen=True):
     """What a store layer that takes writes for a store that is away has yet to give to it.
 
     ``since`` is when the store was last found away or back, and ``oldest`` when the oldest entry was accepted,

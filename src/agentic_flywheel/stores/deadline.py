@@ -6,50 +6,73 @@ ignore it.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 
 
 class Deadline:
     """When the operation under way has to be over.
 
-    ``at`` is on the clock of `time.monotonic`, ``watch`` what cuts the present call short.
+    Where this thread itself was busy for most of the time, that time does not count: not the store was slow then,
+    and a caller who gave it up would only have more to do.
+
+    ``at`` is on the clock of `time.monotonic`; ``is_watched`` says that somebody cuts calls short by it.
     """
+
+    __slots__ = ("_begun", "_seconds", "_worked", "at", "is_watched")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.at = time.monotonic() + seconds
-        self.watch: asyncio.Timeout | None = None
-
-    def remaining(self) -> float:
-        """Seconds that are left, at least 0."""
-        return max(self.at - time.monotonic(), 0.0)
+        self.is_watched = False
+        self.start_again()
 
     def start_again(self) -> None:
         """Grant the whole budget once more: the store is answering, and there is just a lot to read."""
-        self.at = time.monotonic() + self._seconds
-        if self.watch is not None:
-            self.watch.reschedule(asyncio.get_running_loop().time() + self._seconds)
+        self._begun, self._worked = time.monotonic(), time.thread_time()
+        self.at = self._begun + self._seconds
+
+    def remaining(self, reserve: float = 0.0) -> float:
+        """Seconds that are left but for a reserve, at least 0."""
+        now = time.monotonic()
+        if self.at - reserve <= now:
+            self._forgive(now)
+        return max(self.at - reserve - now, 0.0)
+
+    def _forgive(self, now: float) -> None:
+        """Grant the time again in which this thread was busy, if that is most of it."""
+        worked = time.thread_time()
+        busy = worked - self._worked
+        if busy > (now - self._begun) / 2:
+            self.at += busy
+            self._begun, self._worked = now, worked
 
 
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
-@contextmanager
-def within(seconds: float) -> Iterator[Deadline]:
+class _Within:
+    """Sets a deadline for a block. A class, since a generator would cost each save as much as its encoding."""
+
+    __slots__ = ("_seconds", "_token")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._token: Token[Deadline | None] | None = None
+
+    def __enter__(self) -> Deadline:
+        outer = _current.get()
+        self._token = None if outer is not None else _current.set(Deadline(self._seconds))
+        return outer or _current.get()  # type: ignore[return-value]  # just set
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _current.reset(self._token)
+
+
+def within(seconds: float) -> AbstractContextManager[Deadline]:
     """Set the budget of the operation inside, in seconds. Inside of another one, the outer one holds."""
-    outer = _current.get()
-    if outer is not None:
-        yield outer
-        return
-    token = _current.set(Deadline(seconds))
-    try:
-        yield _current.get()  # type: ignore[misc]  # just set
-    finally:
-        _current.reset(token)
+    return _Within(seconds)
 
 
 def current() -> Deadline | None:

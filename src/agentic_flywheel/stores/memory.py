@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..session.times import seconds
 from .base import ASIDE_SECONDS, Change, Claim, Kind, Listed, Mark, Record, Store, Stored
@@ -168,8 +170,7 @@ class MemoryStore(Store):
 _NOTHING = Mark("", "", 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Session:
+class _Session(Struct, frozen=True):
     mark: Mark = _NOTHING
     head: bytes = b""
     last_active: str | None = None

@@ -4,7 +4,7 @@
 ``<prefix>:session:<id>``             a session, one JSON object (see `redis_layout`)
 ``<prefix>:execution:<id>``           an execution, one JSON object
 ``<prefix>:history:<id>:<flow>``      the executions of one flow in one session, a JSON array
-``<prefix>:index``                    sorted set of session ids by last use, for listing
+``<prefix>:index``                    sorted set of session ids by last use, for listing; exact to a second
 ``<prefix>:claim:<id>``               the turn that is run in a session, and until when it has the right to
 ``<prefix>:damaged:<id>:<time>``      what was no session document and stood in the way of one, for 30 days
 ``<prefix>:tombstone:<id>``           when a session was deleted, so that no late writer revives it
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 
@@ -71,5 +72,6 @@ class Keys:
 _PARTS = {"session": 1, "execution": 1, "history": 2, "damaged": 2}
 
 
+@lru_cache(4096)
 def _plain(part: str) -> str:
     return quote(part, safe="").replace("~", "%7E")

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis import exceptions as redis_errors
 
+from .deadline import current
 from .redis_client import ANSWER_SECONDS, Connection
 from .redis_scripts import ALL, Argument
 
@@ -55,10 +57,12 @@ class Lane:
             return await self._send_once(commands)
 
     async def _send_once(self, commands: Sequence[Command]) -> list[Any]:
-        connection = self._connection
+        connection, deadline = self._connection, current()
+        watched = deadline is not None and deadline.is_watched  # then a second clock would only cost time
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await connection.send_packed_command(_packed(commands), check_health=False)
+            async with asyncio.timeout(None if watched else ANSWER_SECONDS):
+                packed = b"".join([pack_command(each) for each in commands])  # type: ignore[arg-type]  # its stub is wrong
+                await connection.send_packed_command(packed, check_health=False)
                 return [await _answer(connection) for _ in commands]
         except BaseException:
             await connection.disconnect(nowait=True)  # answers may be under way that nobody would read
@@ -67,17 +71,6 @@ class Lane:
     async def close(self) -> None:
         """Close the connection; the next exchange opens it again."""
         await self._connection.disconnect()
-
-
-def _packed(commands: Sequence[Command]) -> bytes:
-    """The commands as RESP arrays of bulk strings (https://redis.io/docs/latest/develop/reference/protocol-spec/)."""
-    pieces = []
-    for command in commands:
-        pieces.append(b"*%d\r\n" % len(command))
-        for argument in command:
-            data = argument if isinstance(argument, bytes) else str(argument).encode()
-            pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(pieces)
 
 
 async def _answer(connection: Connection) -> Any:

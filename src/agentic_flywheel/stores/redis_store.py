@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from ..errors import Conflict, Damaged, Deleted, ReadOnly, StoreError
 from ..jsontext import decode, encode
@@ -16,6 +17,7 @@ from . import redis_scripts as scripts
 from .base import ASIDE_SECONDS, Change, Claim, Kind, Listed, Mark, Record, Store, Stored
 from .history_entries import newest_of_each
 from .redis_client import connections, raise_translated, without_password
+from .redis_index import Index
 from .redis_keys import Keys
 from .redis_lane import Command
 from .redis_pieces import PIECE, read_rest
@@ -39,6 +41,7 @@ class RedisStore(Store):
         self.where = without_password(url)
         self._keys = Keys(prefix)
         self._pipe = Pipe(connections(url))
+        self._index = Index(self._keys.index)
         self._turn_size = 2048.0  # bytes; what turns took lately
 
     async def read(
@@ -94,13 +97,18 @@ class RedisStore(Store):
 
     async def write(self, change: Change, *, limit: int) -> Mark:
         key = self._keys.session(change.session_id)
-        index: Command = ("ZADD", self._keys.index, str(seconds(change.last_active)), change.session_id)
-        records = [self._record(record) for record in change.records]
+        beside = [self._record(record) for record in change.records]
         if change.base is None or change.history is not None:
-            return await self._replace(change, key, [*records, index], limit)
+            beside.append(self._index.put(change.session_id, change.last_active))
+            return await self._replace(change, key, beside, limit)
+        lags = self._index.lags(change.session_id, change.last_active)
+        if lags:
+            beside.append(self._index.put(change.session_id, change.last_active))
         append = scripts.APPEND.on(key, *_append_arguments(change, change.base, limit))
-        *others, answer = await self._pipe.run([*records, index, append])
+        *others, answer = await self._pipe.run([*beside, append])
         await self._heed(change.records, others)
+        if lags and not isinstance(others[-1], Exception):
+            self._index.was_put(change.session_id, change.last_active)
         match raise_translated(answer):
             case [b"stored", revision, total, epoch, size]:
                 return Mark(change.version, epoch.decode(), revision, total, size=size)
@@ -140,7 +148,7 @@ class RedisStore(Store):
         """
         if change.base is None and buried is not None and seconds(buried.decode()) >= seconds(change.created_at):
             await self._pipe.one("DEL", self._keys.session(change.session_id))
-            await self._pipe.one("ZREM", self._keys.index, change.session_id)
+            await self._pipe.one(*self._index.remove(change.session_id))
             raise Deleted(f"the session was deleted at {buried.decode()}")
 
     def _record(self, record: Record) -> Command:
@@ -178,21 +186,22 @@ class RedisStore(Store):
     async def delete(self, session_id: str, *, deleted_at: str, ttl: int) -> bool:
         noted: Command = ("SET", self._keys.tombstone(session_id), deleted_at, *_expiry(ttl))
         deleted: Command = ("DEL", self._keys.session(session_id))
-        unlisted: Command = ("ZREM", self._keys.index, session_id)
+        unlisted = self._index.remove(session_id)
         return bool((await self._pipe.all([noted, deleted, unlisted]))[1])
 
     async def recent(self, limit: int) -> list[Listed]:
         found: list[Listed] = []
         place = 0
         while len(found) < limit:
-            members = await self._pipe.one("ZREVRANGE", self._keys.index, place, place + PAGE - 1)
+            members = await self._pipe.one(*self._index.page(place, PAGE))
             if not members:
                 break
             listed, gone = await self._listed([member.decode() for member in members])
             found += listed
             if gone:  # expired, or removed by others: the index mends itself
-                await self._pipe.one("ZREM", self._keys.index, *gone)
+                await self._pipe.one(*self._index.remove(*gone))
             place += len(members) - len(gone)
+        found.sort(key=lambda listed: seconds(listed.last_active), reverse=True)  # the index is exact to a second
         return found[:limit]
 
     async def _listed(self, session_ids: list[str]) -> tuple[list[Listed], list[str]]:
@@ -311,7 +320,7 @@ class RedisStore(Store):
             except Damaged:
                 continue
             if stored is not None:
-                await self._pipe.one("ZADD", self._keys.index, str(seconds(stored.last_active)), session_id)
+                await self._pipe.one(*self._index.put(session_id, stored.last_active))
                 count += 1
         return count
 

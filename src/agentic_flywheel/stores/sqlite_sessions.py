@@ -7,7 +7,9 @@ characters. ``now`` is in seconds since 1970; what has expired by then is absent
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import Damaged
 from ..session.times import seconds
@@ -24,8 +26,7 @@ from .writing import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """What is in a session's row; ``size`` counts the bytes of its turns."""
 
     key: int

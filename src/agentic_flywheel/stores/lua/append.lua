@@ -1,10 +1,12 @@
 -- Appends turns to a session document and replaces its head, if it is still what the writer saw. O(new bytes),
--- but for a head that outgrows its block: then the document is written anew.
+-- but for a head that outgrows its block: then what stands behind it is moved, from the end on and in pieces, since
+-- a copy of it all in Lua would take many times as long.
 -- KEYS: the session
 -- ARGV: 1 version that the writer saw  2 version to write  3 slot with last_active
 --       4 rest of the head, or '' if it stays  5 room that this head wants  6 turn lines  7 their number
 --       8 time to live in seconds, 0 none  9 greatest size in bytes
 -- Gives {'stored', revision, turns, epoch, size}, {'changed'}, {'absent'} or {'full', size}
+local PIECE = 1048576
 local key, seen, version, slot, rest = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local lines, count, ttl = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
 
@@ -38,13 +40,16 @@ local start = string.format(FORMAT, revision, version, front.epoch, turns, head,
 if rest ~= '' then
   start = start .. rest .. string.rep(' ', head - #start - #rest)
 end
-if head == front.head then
-  redis.call('SETRANGE', key, 0, start)
-  if count > 0 then
-    redis.call('SETRANGE', key, size - #LAST, tail)
-  end
-else
-  redis.call('SET', key, start .. redis.call('GETRANGE', key, front.head, size - #LAST - 1) .. tail)
+local moved = head - front.head
+if count > 0 or moved > 0 then
+  redis.call('SETRANGE', key, size - #LAST + moved, tail) -- first, so that the string grows once
 end
+local stop = size - #LAST
+while moved > 0 and stop > front.head do
+  local from = math.max(front.head, stop - PIECE)
+  redis.call('SETRANGE', key, from + moved, redis.call('GETRANGE', key, from, stop - 1))
+  stop = from
+end
+redis.call('SETRANGE', key, 0, start)
 expire(key, ttl)
 return { 'stored', revision, turns, front.epoch, wanted }

@@ -1,0 +1,174 @@
+"""What the largest sessions cost, and how long Redis is held up by one command of ours: in about a minute.
+
+Run by ``make bench-extremes``. It writes a million short turns, a turn of 5 MB, a context that grows to 2 MB,
+edits an early turn, replaces a history, and lets a session reach its limit. Redis itself notes each command that
+took it longer than a millisecond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from statistics import median
+
+import redis.asyncio
+
+from agentic_flywheel import History, SessionManager, UniversalSession
+from agentic_flywheel.config import Limits
+from agentic_flywheel.stores.redis_store import RedisStore
+from tests.support.servers import ServerMissingError, start
+
+MILLION = 1_000_000
+AT_ONCE = 5_000
+SAVES = 200
+MB = 1024**2
+BUDGET = 60.0  # seconds; what is measured here is how long it takes, not whether it is in time
+
+
+class Extremes:
+    """Does one extreme thing after another, and prints what each took."""
+
+    def __init__(self, sessions: SessionManager, client: redis.asyncio.Redis) -> None:
+        self.sessions = sessions
+        self.client = client
+
+    async def run(self) -> None:
+        """All of them."""
+        print(f"{'':58}{'ours':>12}  {'longest command in Redis':>24}")
+        short, long = UniversalSession(backend="custom"), UniversalSession(backend="custom")
+        await self._timed("save a first turn, median", lambda: self._turns(short, SAVES))
+        await self._timed(f"add {MILLION:,} turns, {AT_ONCE:,} a save", lambda: self._fill(long, MILLION))
+        await self._timed(f"save a turn at {MILLION:,}, median", lambda: self._turns(long, SAVES))
+        await self._timed(f"load the last 20 of {MILLION:,}, median", lambda: self._loads(long, 20))
+        await self._timed(f"load all of {MILLION:,}", lambda: self._load(long))
+        await self._timed(f"edit turn 10 of {MILLION:,} and save", lambda: self._edit(long))
+        await self._timed(f"replace the history of {MILLION:,}", lambda: self._replace(long))
+        await self._timed("save a turn of 5 MB", lambda: self._large_turn(short))
+        await self._timed("a context grows to 2 MB, 100 saves, the slowest", lambda: self._context(short))
+        await self._timed("a context outgrows its block before 200 MB of turns", self._outgrown)
+        await self._timed("a session of 250 MB reaches 256 MB", self._limit)
+
+    async def _timed(self, what: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Print what it took: what the work says, else the time of it all; and what Redis noted."""
+        await self.client.slowlog_reset()
+        begun = time.perf_counter()
+        told = await work()
+        took = told if isinstance(told, str) else f"{(time.perf_counter() - begun) * 1000:,.1f} ms"
+        noted = await self.client.slowlog_get(1000)
+        worst = max(noted, key=lambda entry: entry["duration"], default=None)
+        held = f"{worst['duration'] / 1000:.1f} ms {_name(worst['command'])}" if worst else "under 1 ms"
+        print(f"{what:58}{took:>12}  {held:>24}", flush=True)
+
+    async def _save(self, session: UniversalSession) -> None:
+        saved = await self.sessions.save_session(session)
+        if saved.outcome != "stored":
+            raise RuntimeError(f"a save was {saved.outcome}: {saved.reason}")
+
+    async def _turns(self, session: UniversalSession, count: int) -> str:
+        return await self._median(count, lambda: self._turn(session))
+
+    async def _turn(self, session: UniversalSession) -> None:
+        session.record(question="q", response="a" * 2000)
+        await self._save(session)
+
+    async def _loads(self, session: UniversalSession, last: int) -> str:
+        return await self._median(SAVES, lambda: self.sessions.load(session.id, last=last))
+
+    async def _median(self, count: int, call: Callable[[], Awaitable[object]]) -> str:
+        times = []
+        for _ in range(count):
+            begun = time.perf_counter()
+            await call()
+            times.append(time.perf_counter() - begun)
+        return f"{median(times) * 1000:,.2f} ms"
+
+    async def _fill(
+        self, session: UniversalSession, count: int, response: str = "a", at_once: int = AT_ONCE
+    ) -> None:
+        for _ in range(0, count, at_once):
+            for _ in range(at_once):
+                session.record(question="q", response=response)
+            await self._save(session)
+
+    async def _load(self, session: UniversalSession) -> None:
+        loaded = (await self.sessions.load(session.id)).need()
+        if len(loaded.history) < MILLION:
+            raise RuntimeError(f"{len(loaded.history):,} turns came back")
+
+    async def _edit(self, session: UniversalSession) -> None:
+        session.history[10]["response"] = "edited"
+        await self._save(session)
+        if (await self.sessions.require(session.id)).history[10].response != "edited":
+            raise RuntimeError("the edit was lost")
+
+    async def _replace(self, session: UniversalSession) -> None:
+        session.history = History([{"question": "q", "response": "only this"}])
+        await self._save(session)
+        if len((await self.sessions.require(session.id)).history) != 1:
+            raise RuntimeError("the history was not replaced")
+
+    async def _large_turn(self, session: UniversalSession) -> None:
+        session.record(question="q", response="a" * 5 * MB)
+        await self._save(session)
+
+    async def _context(self, session: UniversalSession) -> str:
+        slowest = 0.0
+        for number in range(100):
+            session.context[f"part {number}"] = "c" * (2 * MB // 100)
+            begun = time.perf_counter()
+            await self._save(session)
+            slowest = max(slowest, time.perf_counter() - begun)
+        return f"{slowest * 1000:,.1f} ms"
+
+    async def _outgrown(self) -> str:
+        session = UniversalSession(backend="custom")
+        await self._fill(session, 200, "a" * MB, 4)
+        session.context["grows"] = "c" * 10_000
+        begun = time.perf_counter()
+        await self._save(session)
+        took = time.perf_counter() - begun
+        await self.sessions.delete_session(session.id)
+        return f"{took * 1000:,.1f} ms"
+
+    async def _limit(self) -> str:
+        session = UniversalSession(backend="custom")
+        await self._fill(session, 248, "a" * MB, 4)
+        for _ in range(20):
+            session.record(question="q", response="a" * MB)
+            saved = await self.sessions.save_session(session)
+            if saved.outcome == "refused":
+                print(f"    {saved.reason}")
+                await self.sessions.delete_session(session.id)
+                return "refused"
+        raise RuntimeError("it grew beyond its limit")
+
+
+def _name(command: object) -> str:
+    text = command.decode(errors="replace") if isinstance(command, bytes) else str(command)
+    return text.split()[0]
+
+
+async def _measure(url: str) -> None:
+    client = redis.asyncio.from_url(url)
+    await client.config_set("slowlog-log-slower-than", 1000)
+    await client.config_set("slowlog-max-len", 1000)
+    async with client, SessionManager(RedisStore(url), limits=Limits(), budget=BUDGET) as sessions:
+        await Extremes(sessions, client).run()
+
+
+def main() -> int:
+    """Measure and print; 2 without a redis-server."""
+    try:
+        with start("redis-server") as server, tempfile.TemporaryDirectory():
+            asyncio.run(_measure(server.url))
+    except ServerMissingError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

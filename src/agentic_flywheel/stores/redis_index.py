@@ -1,0 +1,48 @@
+"""The index of sessions by their last use, for listings."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from ..session.times import seconds
+from .redis_lane import Command
+
+REMEMBERED = 10_000  # sessions whose place in the index is known here
+TO_THE_SECOND = len("2025-11-18T10:00:00")
+
+
+class Index:
+    """A sorted set, each session's score the moment of its last use in seconds.
+
+    A session that is written several times within a second is put in its place once: the score may be behind
+    by less than a second, and saves that follow each other closely are one command each.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._seconds: OrderedDict[str, str] = OrderedDict()
+
+    def lags(self, session_id: str, last_active: str | None) -> bool:
+        """Whether a session used at this moment has to be put in its place."""
+        return last_active is None or self._seconds.get(session_id) != last_active[:TO_THE_SECOND]
+
+    def put(self, session_id: str, last_active: str | None) -> Command:
+        """What puts a session in its place; tell `was_put` when that is done."""
+        return ("ZADD", self._key, str(seconds(last_active)), session_id)
+
+    def was_put(self, session_id: str, last_active: str | None) -> None:
+        """Note that a session is in its place."""
+        self._seconds[session_id] = (last_active or "")[:TO_THE_SECOND]
+        self._seconds.move_to_end(session_id)
+        if len(self._seconds) > REMEMBERED:
+            self._seconds.popitem(last=False)
+
+    def remove(self, *session_ids: str) -> Command:
+        """What takes sessions out."""
+        for session_id in session_ids:
+            self._seconds.pop(session_id, None)
+        return ("ZREM", self._key, *session_ids)
+
+    def page(self, first: int, count: int) -> Command:
+        """What reads the ids of so many sessions, used last first, from a place on."""
+        return ("ZREVRANGE", self._key, first, first + count - 1)
