@@ -19,6 +19,7 @@
         │   └── Misconfigured             … and will not until somebody changes a setting
         ├── Conflict                      the session has changed since it was read
         ├── Deleted                       the session was deleted and stays deleted
+        ├── Fenced                        a later turn has taken the session over
         └── Unreadable                    something is stored, and we must not touch it
             ├── Damaged
             └── Newer
@@ -113,6 +114,13 @@ class Conflict(StoreError):
 
 class Deleted(StoreError):
     """The session was deleted; a late writer does not bring it back."""
+
+
+class Fenced(StoreError):
+    """The turn's claim on the session had ended, and a later turn has taken the session over."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"a later turn has taken session {session_id!r} over; this one was held up for too long")
 
 
 class Unreadable(StoreError):

@@ -176,6 +176,7 @@ class TestWhatWaits:
         await asyncio.sleep(2 * TICK_SECONDS)
         assert not journal.changed()
         await fill(other, *range(20))
+        await asyncio.sleep(2 * TICK_SECONDS)
         assert journal.changed()
         await other.close()
 

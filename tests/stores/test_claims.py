@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
+from agentic_flywheel.errors import Fenced
 from agentic_flywheel.stores import Claim, Store
 from agentic_flywheel.stores.sqlite_claims import KEPT_SECONDS
+from tests.stores.sessions import LIMIT, create, following, lines
 from tests.stores.test_contract import ODD_IDS
 from tests.stores.worlds import RedisWorld, World
 
@@ -15,7 +18,8 @@ NOTE = b'{"question":"why?"}'
 
 
 async def claim(store: Store, turn_id: str, session_id: str = "s", **how: str) -> Claim | None:
-    return await store.claim(session_id, turn_id, NOTE, seconds=5, **how)
+    """What stood there."""
+    return (await store.claim(session_id, turn_id, NOTE, seconds=5, **how)).found
 
 
 async def until_ended(world: World, session_id: str = "s") -> None:
@@ -60,7 +64,7 @@ async def test_a_claim_is_renewed(world: World) -> None:
     store = world.store
     await claim(store, "a")
     first = await store.claimed("s")
-    assert await store.claim("s", "a", b'{"n":2}', seconds=500) is None
+    assert (await store.claim("s", "a", b'{"n":2}', seconds=500)).found is None
     second = await store.claimed("s")
     assert first is not None
     assert second is not None
@@ -114,3 +118,58 @@ async def test_a_claim_is_forgotten_in_the_end(world: World) -> None:
     await world.wait(KEPT_SECONDS + 10)
     await claim(store, "b", "another")
     assert await store.claimed("s") is None
+
+
+async def test_each_grant_has_a_greater_fence(world: World) -> None:
+    """A claim keeps its fence while it is renewed, and each later grant of the session has a greater one."""
+    store = world.store
+    first = await store.claim("s", "a", NOTE, seconds=5)
+    assert first.fence > 0
+    assert await store.claim("s", "a", NOTE, seconds=5) == first
+    refused = await store.claim("s", "b", NOTE, seconds=5)
+    assert (refused.stands, refused.fence) == (True, 0)
+    taken = await store.claim("s", "b", NOTE, seconds=5, instead="a")
+    assert taken.found is not None
+    assert (taken.stands, taken.found.fence, taken.fence > first.fence) == (False, first.fence, True)
+    claimed = await world.open().claimed("s")
+    assert claimed is not None
+    assert claimed.fence == taken.fence
+
+
+@pytest.mark.parametrize("rewrites", [False, True])
+async def test_a_write_behind_a_later_one_is_refused(world: World, rewrites: bool) -> None:
+    """A writer whose claim has ended does not write after one with a later claim; who has none is not held up."""
+    store = world.store
+    change, mark = await create(store, "s", 1, fence=10)
+    late = following(change, mark, 2, fence=9)
+    if rewrites:
+        late = replace(late, history=lines(2), added=())
+    with pytest.raises(Fenced, match="a later turn has taken session 's' over"):
+        await store.write(late, limit=LIMIT)
+    mark = await store.write(following(change, mark, 3, fence=11), limit=LIMIT)
+    mark = await store.write(following(change, mark, 4), limit=LIMIT)
+    with pytest.raises(Fenced):
+        await store.write(following(change, mark, 5, fence=10), limit=LIMIT)
+    mark = await store.write(following(change, mark, 6, fence=11), limit=LIMIT)
+    stored = await store.read("s")
+    assert stored is not None
+    assert stored.lines == lines(1, 3, 4, 6)
+
+
+async def test_a_fence_holds_before_anything_is_written(world: World) -> None:
+    """Who takes a session over shuts the earlier claim out at once, and a rewrite does not let it in again."""
+    store = world.store
+    change, mark = await create(store, "s", 1, fence=10)
+    await store.fence("s", 20)
+    await store.fence("s", 15)
+    await store.fence("absent", 15)
+    with pytest.raises(Fenced):
+        await store.write(following(change, mark, 2, fence=19), limit=LIMIT)
+    rewritten = replace(following(change, mark), history=lines(7), added=())
+    mark = await store.write(rewritten, limit=LIMIT)
+    with pytest.raises(Fenced):
+        await store.write(following(rewritten, mark, 8, fence=19), limit=LIMIT)
+    await store.write(following(rewritten, mark, 9, fence=20), limit=LIMIT)
+    stored = await store.read("s")
+    assert stored is not None
+    assert stored.lines == lines(7, 9)

@@ -17,6 +17,7 @@ from ..config import Limits, TimesToLive
 from ..errors import (
     BadInput,
     Damaged,
+    Fenced,
     Misconfigured,
     Newer,
     StoreError,
@@ -27,9 +28,9 @@ from ..errors import (
 from ..jsontext import decode
 from ..session import Execution, History, Turn, UniversalSession, check_session_id, new_id, now
 from ..session.values import rich
-from ..stores import Record, Store
+from ..stores import Change, Record, Store
 from ..stores.deadline import within
-from .changes import Origin, adopt, draft_of, origin_of, remember, rewrites, stand_in
+from .changes import Draft, Origin, adopt, draft_of, origin_of, remember, rewrites, stand_in
 from .meter import Meter
 from .results import Health, Loaded, Saved
 from .turns import TurnsInFlight
@@ -126,10 +127,24 @@ class SessionManager:
         self._check_sizes(draft.written)
         records = self._records(session, draft.fresh, given)
         change = structs.replace(draft.change, records=records) if records else draft.change
-        done = await commit(self.store, change, draft.known, limit=self.limits.session_bytes)
+        done = await self._commit(change, draft)
         adopt(session, origin, draft, done)
         self._watch_size(session.id, done.mark.size)
         return done
+
+    async def _commit(self, change: Change, draft: Draft) -> Committed:
+        """Write a change, under the claim of the turn that it brings, if that has one."""
+        turn_id = next((turn.id for turn in draft.fresh if self.turns.fence_of(turn.id)), None)
+        limit = self.limits.session_bytes
+        if turn_id is None:
+            return await commit(self.store, change, draft.known, limit=limit)
+        fenced = structs.replace(change, fence=self.turns.fence_of(turn_id))
+        try:
+            return await commit(self.store, fenced, draft.known, limit=limit)
+        except Fenced:  # or the store's clock went back, in a failover
+            if not await self.turns.still_has(change.session_id, turn_id):
+                raise
+            return await commit(self.store, change, draft.known, limit=limit)
 
     def _watch_size(self, session_id: str, size: int) -> None:
         if size >= self.limits.warn_bytes:

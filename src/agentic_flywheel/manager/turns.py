@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from ..errors import StoreError
 from ..jsontext import decode, encode
 from ..session import InFlight
-from ..stores import Claim, Store
+from ..stores import Claim, Grant, Store
 
 log = logging.getLogger(__name__)
 
@@ -52,22 +52,41 @@ class TurnsInFlight:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._held: dict[str, tuple[str, int]] = {}  # by turn id: holder and fence
 
     async def claim(self, session_id: str, turn: InFlight) -> Found | None:
         """Note a turn as running, if the session is free; else what stands in the way.
 
-        An interrupted turn gives way, and is given too: its caller has to put it on record.
+        An interrupted turn gives way, and is given too: its caller has to put it on record. Should its process
+        live all the same, what it writes from now on is refused.
         """
+        grant = await self._claim(session_id, turn)
+        found = _found(grant.found) if grant.found else None
+        if grant.found and grant.stands and found is not None and not found.running:
+            # Its claim has not ended, and its process is known to be dead.
+            grant = await self._claim(session_id, turn, instead=grant.found.turn_id)
+            found = _found(grant.found) if grant.found else None
+        if grant.stands:
+            return found or Found(turn, running=True, until=0.0)
+        self._held[turn.turn_id] = turn.holder, grant.fence
+        if grant.found and grant.fence:
+            with suppress(StoreError):
+                await self._store.fence(session_id, grant.fence)
+        return found
+
+    async def _claim(self, session_id: str, turn: InFlight, instead: str | None = None) -> Grant:
         note = encode(turn.to_dict())
-        found = await self._store.claim(session_id, turn.holder, note, seconds=CLAIM_SECONDS)
-        if found is None:
-            return None
-        other = _found(found)
-        if other is None or other.running or found.ended:
-            return other
-        # Its claim has not ended, and its process is known to be dead.
-        taken = await self._store.claim(session_id, turn.holder, note, seconds=CLAIM_SECONDS, instead=found.turn_id)
-        return _found(taken) if taken else None
+        return await self._store.claim(session_id, turn.holder, note, seconds=CLAIM_SECONDS, instead=instead)
+
+    def fence_of(self, turn_id: object) -> int:
+        """The fence of the claim under which a turn is run here; 0 if there is none."""
+        return self._held.get(turn_id, ("", 0))[1] if isinstance(turn_id, str) else 0
+
+    async def still_has(self, session_id: str, turn_id: object) -> bool:
+        """Whether a turn's claim is the one that the session has now."""
+        claim = await self._store.claimed(session_id)
+        holder, _ = self._held.get(turn_id, ("", 0)) if isinstance(turn_id, str) else ("", 0)
+        return claim is not None and not claim.ended and claim.turn_id == holder
 
     @asynccontextmanager
     async def kept(self, session_id: str, turn: InFlight) -> AsyncIterator[None]:
@@ -80,16 +99,17 @@ class TurnsInFlight:
             await asyncio.shield(self.release(session_id, turn))
 
     async def _renew(self, session_id: str, turn: InFlight) -> None:
-        note = encode(turn.to_dict())
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                await self._store.claim(session_id, turn.holder, note, seconds=CLAIM_SECONDS)
+                await self._claim(session_id, turn)
             except StoreError as error:
                 log.warning("the claim of turn %s was not renewed: %s", turn.turn_id, type(error).__name__)
 
     async def release(self, session_id: str, turn: InFlight) -> None:
         """Give up the claim of a turn, if it has one."""
+        if self._held.get(turn.turn_id, ("", 0))[0] == turn.holder:
+            del self._held[turn.turn_id]
         try:
             await self._store.release(session_id, turn.holder)
         except StoreError as error:

@@ -11,7 +11,7 @@ from contextvars import Context
 from typing import Literal, TypeVar
 
 from ..errors import BadInput, ReadOnly, StoreError, Unavailable
-from ..stores import Change, Claim, Listed, Mark, Record, Store, Stored
+from ..stores import Change, Claim, Grant, Listed, Mark, Record, Store, Stored
 from ..stores.base import Kind
 from ..stores.deadline import Deadline, current
 from .breaker import Breaker
@@ -151,9 +151,12 @@ class GuardedStore(Store):
 
     async def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
-    ) -> Claim | None:
+    ) -> Grant:
         call = self.inner.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
         return await self._guarded(call)  # another's claim is an answer that took no write
+
+    async def fence(self, session_id: str, fence: int) -> None:
+        await self._guarded(self.inner.fence(session_id, fence))
 
     async def claimed(self, session_id: str) -> Claim | None:
         return await self._guarded(self.inner.claimed(session_id))

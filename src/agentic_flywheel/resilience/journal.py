@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import Damaged, Deleted, Newer, Unavailable
-from ..stores import Claim, Record
+from ..stores import Claim, Grant, Record
 from ..stores import sqlite_claims as claims
 from ..stores.sqlite_file import SqliteFile
 from ..stores.sqlite_transaction import writing
@@ -144,12 +144,12 @@ class Journal:
 
     async def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
-    ) -> Claim | None:
+    ) -> Grant:
         """Claim a session among the processes of this machine; see `Store.claim`."""
         now = self._clock()
         new = Claim(turn_id, note, now + seconds)
 
-        def work(db: sqlite3.Connection) -> Claim | None:
+        def work(db: sqlite3.Connection) -> Grant:
             with writing(db):
                 return claims.claim(db, new, session_id, instead, now)
 

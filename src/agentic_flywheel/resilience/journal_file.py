@@ -15,7 +15,7 @@ from ..session.times import seconds
 from ..stores import Change, Record, sqlite_claims
 from ..stores.sqlite_transaction import writing
 
-VERSION = 1
+VERSION = 2
 
 
 class Deletion(msgspec.Struct, frozen=True):
@@ -136,7 +136,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS records (name BLOB, place INTEGER, PRIMARY KEY (name, place)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS records_by_place ON records (place)",
     "CREATE TABLE IF NOT EXISTS totals (bytes INTEGER NOT NULL)",
-    sqlite_claims.TABLE,
+    *sqlite_claims.TABLES,
     "INSERT INTO totals SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM totals)",
     f"PRAGMA user_version = {VERSION}",
 )

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from msgspec.structs import replace
 
 from ..errors import StoreError, Unavailable
-from ..stores import Backlog, Change, Claim, Listed, Mark, Record, Store, Stored
+from ..stores import Backlog, Change, Claim, Grant, Listed, Mark, Record, Store, Stored
 from ..stores.base import Kind
 from ..stores.history_entries import newest_of_each
 from .guarded_store import GuardedStore
@@ -62,12 +62,13 @@ class JournalledStore(Store):
         return _behind(recalled.stored, last, after)
 
     async def write(self, change: Change, *, limit: int) -> Mark:
-        if await self._queue_up(change.session_id, change):
+        # What is accepted is not refused later: in the journal a turn has no fence.
+        if await self._queue_up(change.session_id, replace(change, fence=0)):
             return pending_mark(change)
         try:
             mark = await self.inner.write(change, limit=limit)
         except Unavailable as error:
-            await self._accept(change.session_id, change, error)
+            await self._accept(change.session_id, replace(change, fence=0), error)
             return pending_mark(change)
         self.knowledge.wrote(change, mark)
         return mark
@@ -169,28 +170,31 @@ class JournalledStore(Store):
 
     async def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
-    ) -> Claim | None:
+    ) -> Grant:
         """As every store. The processes of this machine agree first, and so they do while the store is away."""
         here = await self._claim_here(session_id, turn_id, note, seconds, instead)
-        if here is not None and not here.ended:
+        if here.stands:
             return here
         try:
             there = await self.inner.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
         except Unavailable:
             self.replayer.start()
-            return here
-        if there is not None and not there.ended:
+            return Grant(0, here.found)
+        if there.stands:
             with suppress(StoreError):
                 await self.journal.release(session_id, turn_id)
-        return there or here
+        return Grant(there.fence, there.found or here.found)
 
     async def _claim_here(
         self, session_id: str, turn_id: str, note: bytes, seconds: float, instead: str | None
-    ) -> Claim | None:
+    ) -> Grant:
         try:
             return await self.journal.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
         except StoreError:
-            return None
+            return Grant(0)
+
+    async def fence(self, session_id: str, fence: int) -> None:
+        await self.inner.fence(session_id, fence)
 
     async def claimed(self, session_id: str) -> Claim | None:
         claims: list[Claim | None] = []

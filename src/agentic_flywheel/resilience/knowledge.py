@@ -17,6 +17,7 @@ from ..codec import merge_heads, missing
 from ..errors import Damaged, StoreError
 from ..session.times import seconds
 from ..stores import Change, Listed, Mark, Stored
+from ..stores.base import new_version
 from ..stores.sqlite_file import SqliteFile
 from ..stores.writing import new_lines
 from . import known_file as file
@@ -203,8 +204,10 @@ def after(known: Stored | None, change: Change) -> Stored:
     elif known is None:
         lines, start = list(change.added), change.base.total
     else:
-        follows = known.mark.version == change.base.version
-        added = change.added if follows else missing(change.added, known.lines)
+        if known.mark.version == change.base.version:
+            added: Sequence[bytes] = change.added
+        else:  # it may be ahead of the change: then further changes do not follow what comes of the two, either
+            added, mark = missing(change.added, known.lines), replace(mark, version=new_version())
         lines, start = [*known.lines, *added], known.start
     head = merge_heads(change.base_head, change.head, known.head) if known else change.head
     return Stored(replace(mark, total=start + len(lines)), head, change.last_active, lines, start)

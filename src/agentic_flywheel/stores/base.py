@@ -95,7 +95,8 @@ class Change(Struct, frozen=True):
     and ``added`` the end of it that is new; it begins the ``epoch`` that is named, else one of its own.
     ``base_head`` is the head as it was read, so that a writer who comes too late can tell what this one
     changed. ``created_at`` is when the conversation began. ``ttl`` is in seconds, 0 keeps for ever. A change
-    that is written twice is there once: ``version`` tells.
+    that is written twice is there once: ``version`` tells. ``fence`` is the one of the claim under which it is
+    written, 0 if it is written under none.
     """
 
     session_id: str
@@ -110,6 +111,7 @@ class Change(Struct, frozen=True):
     records: Sequence[Record] = ()
     version: str = field(default_factory=new_version)
     epoch: str | None = None
+    fence: int = 0
 
 
 class Listed(Struct, frozen=True):
@@ -126,12 +128,30 @@ class Claim(Struct, frozen=True):
     """The right to run a turn in a session, for a while; ``note`` (JSON) says what is run.
 
     ``until`` is when it ends by itself, in seconds since 1970 by the store's clock; ``ended`` whether it has.
+    ``fence`` is greater than that of every earlier claim on the session, and stays the same while it is renewed.
     """
 
     turn_id: str
     note: bytes
     until: float
     ended: bool = False
+    fence: int = 0
+
+
+class Grant(Struct, frozen=True):
+    """The answer to who claims a session: the ``fence`` of the claim, or another's that stands.
+
+    ``found`` is the claim that stood there: it stands still, or it had ended and gave way. ``fence`` is 0 where
+    another's stands, and where the store that knows them is away.
+    """
+
+    fence: int
+    found: Claim | None = None
+
+    @property
+    def stands(self) -> bool:
+        """Whether another's claim stands, so that this one was not granted."""
+        return self.found is not None and not self.found.ended
 
 
 class Backlog(Struct, frozen=True):
@@ -181,6 +201,7 @@ class Store(ABC):
             Conflict: the session is not what the change is based on; nothing was written to it.
             Deleted: the change would create a session that was deleted since ``created_at``; nothing was written.
             TooLarge: it would have more than ``limit`` bytes; nothing was written to it.
+            Fenced: a write with a greater ``fence`` came before, or `fence` did; nothing was written.
             Damaged: something else than a session is stored there; it was left alone.
         """
 
@@ -214,13 +235,17 @@ class Store(ABC):
     @abstractmethod
     async def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
-    ) -> Claim | None:
+    ) -> Grant:
         """Claim a session for a turn for so many seconds, or claim it for longer, in one atomic step.
 
-        None if it was free; the claim that was there if that had ended, and gave way; another turn's claim that
-        has not ended (``ended`` false), and stands. The claim of the turn ``instead`` gives way in any case. A
-        claim is kept after its end, until another takes its place, it is released or a week has passed.
+        It is granted if the session was free, or the claim that was there had ended: that gave way then, and is
+        told. The claim of the turn ``instead`` gives way in any case. A claim is kept after its end, until another
+        takes its place, it is released or a week has passed.
         """
+
+    @abstractmethod
+    async def fence(self, session_id: str, fence: int) -> None:
+        """From now on refuse writes of the session under an earlier claim than the one with this ``fence``."""
 
     @abstractmethod
     async def claimed(self, session_id: str) -> Claim | None:

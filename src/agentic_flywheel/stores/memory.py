@@ -10,14 +10,16 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..session.times import seconds
-from .base import ASIDE_SECONDS, Change, Claim, Kind, Listed, Mark, Record, Store, Stored
+from .base import ASIDE_SECONDS, Change, Claim, Grant, Kind, Listed, Mark, Record, Store, Stored
 from .writing import (
     first_wanted,
     is_append,
     new_lines,
+    next_fence,
     next_mark,
     readable,
     refuse_deleted,
+    refuse_fenced,
     refuse_too_large,
     size_of,
 )
@@ -69,13 +71,15 @@ class MemoryStore(Store):
     def _changed(self, change: Change, found: _Session | None, limit: int) -> _Session:
         mark = next_mark(change, found.mark if found else None)
         refuse_deleted(change, self._deletions.get((change.session_id,)))
+        fence = refuse_fenced(change, found.fence if found else 0)
         kept = found if found and is_append(change) else _Session()
         added = new_lines(change)
         size = kept.size + size_of(added)
         refuse_too_large(change.session_id, len(change.head) + size, limit)
         mark = replace(mark, size=len(change.head) + size)
         kept.lines.extend(added)  # in place: an append must not copy what is there; readers hold copies
-        return replace(kept, mark=mark, head=change.head, last_active=change.last_active, size=size, ttl=change.ttl)
+        kept = replace(kept, head=change.head, last_active=change.last_active, ttl=change.ttl)
+        return replace(kept, mark=mark, size=size, fence=fence)
 
     async def delete(self, session_id: str, *, deleted_at: str, ttl: int) -> bool:
         self._deletions.put((session_id,), deleted_at, ttl)
@@ -117,12 +121,18 @@ class MemoryStore(Store):
 
     async def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
-    ) -> Claim | None:
-        found = await self.claimed(session_id)
+    ) -> Grant:
+        found, now = await self.claimed(session_id), self._clock()
         if found is not None and found.turn_id not in (turn_id, instead) and not found.ended:
-            return found
-        self._claims[session_id] = Claim(turn_id, note, self._clock() + seconds)
-        return replace(found, ended=True) if found and found.turn_id != turn_id else None
+            return Grant(0, found)
+        fence = next_fence(found, turn_id, now)
+        self._claims[session_id] = Claim(turn_id, note, now + seconds, fence=fence)
+        return Grant(fence, replace(found, ended=True) if found and found.turn_id != turn_id else None)
+
+    async def fence(self, session_id: str, fence: int) -> None:
+        session = self._sessions.get((session_id,))
+        if session is not None and session.fence < fence:
+            self._sessions.put((session_id,), replace(session, fence=fence), session.ttl)
 
     async def claimed(self, session_id: str) -> Claim | None:
         found, now = self._claims.get(session_id), self._clock()
@@ -177,6 +187,7 @@ class _Session(Struct, frozen=True):
     lines: list[bytes] = field(default_factory=list)
     size: int = 0  # bytes of the lines
     ttl: int = 0
+    fence: int = 0
 
 
 class _Shelf(Generic[T]):

@@ -2,7 +2,7 @@ r"""The session document in Redis: one string that is always one valid JSON obje
 
 ::
 
-    {"revision":        42,"layout":{"version":"…","epoch":"…","turns":  …,"head":  …,"ttl":  …},
+    {"revision":        42,"layout":{"version":"…","epoch":"…","turns":  …,"head":  …,"ttl":  …,"fence":  …},
     "metadata":{"last_active":"2025-11-18T10:05:00Z",<spaces>"created_at":…},"schema":1,"id":…,
     "context":{…}<spaces>,"history":[
     {"id":"…","timestamp":"…","question":"…","flow_id":"…","response":"…","duration_ms":1234},
@@ -14,7 +14,8 @@ r"""The session document in Redis: one string that is always one valid JSON obje
 padded with spaces to a block, so that one of about the same size is written over it in place. Each turn is
 a line of its own; JSON escapes newlines inside of strings, so newlines are exact boundaries.
 
-``layout.head`` is the offset of ``,"history":[``, ``layout.ttl`` the time to live in seconds (0: none).
+``layout.head`` is the offset of ``,"history":[``, ``layout.ttl`` the time to live in seconds (0: none),
+``layout.fence`` that of the last claim under which the session was written (0: none).
 ``lua/front.lua`` knows the same front.
 """
 
@@ -36,21 +37,23 @@ BLOCK = 512  # a head is padded to a multiple of this
 
 _FRONT = (
     '{{"revision":{revision:10d},"layout":{{"version":"{version}","epoch":"{epoch}","turns":{turns:10d},'
-    '"head":{head:10d},"ttl":{ttl:10d}}},"metadata":{{'
+    '"head":{head:10d},"ttl":{ttl:10d},"fence":{fence:16d}}},"metadata":{{'
 )
 _FRONT_PATTERN = re.compile(
     rb'\{"revision": *(\d+),"layout":\{"version":"([0-9a-f]{16})","epoch":"([0-9a-f]{16})","turns": *(\d+),'
-    rb'"head": *(\d+),"ttl": *(\d+)\},"metadata":\{'
+    rb'"head": *(\d+),"ttl": *(\d+),"fence": *(\d+)\},"metadata":\{'
 )
 _SLOT_PATTERN = re.compile(rb'(?:"last_active":"([0-9A-Za-z:.+-]*)",?)? *')
-FRONT_SIZE = len(_FRONT.format(revision=0, version="0" * 16, epoch="0" * 16, turns=0, head=0, ttl=0))
+FRONT_SIZE = len(_FRONT.format(revision=0, version="0" * 16, epoch="0" * 16, turns=0, head=0, ttl=0, fence=0))
 
 _HEAD_START = b'{"metadata":{'
 _HISTORY = b',"history":['
 END = b"\n]}"
 
 
-def compose(mark: Mark, head: bytes, last_active: str | None, lines: Sequence[bytes], ttl: int) -> bytes:
+def compose(
+    mark: Mark, head: bytes, last_active: str | None, lines: Sequence[bytes], ttl: int, fence: int = 0
+) -> bytes:
     """The whole document."""
     rest = rest_of(head)
     offset = block_for(len(rest))
@@ -61,6 +64,7 @@ def compose(mark: Mark, head: bytes, last_active: str | None, lines: Sequence[by
         turns=mark.total,
         head=offset,
         ttl=ttl,
+        fence=fence,
     )
     start = (front.encode() + slot(rest, last_active) + rest).ljust(offset)
     body = b"\n" + b",\n".join(lines) if lines else b""
@@ -163,7 +167,7 @@ class _Front:
         match = _FRONT_PATTERN.match(raw)
         if match is None:
             return None
-        revision, version, epoch, turns, head, _ttl = match.groups()
+        revision, version, epoch, turns, head, _ttl, _fence = match.groups()
         mark = Mark(version.decode(), epoch.decode(), int(revision), int(turns))
         return cls(mark, int(head), match.end())
 

@@ -30,6 +30,7 @@ def _read(name: str, *, front: bool = True) -> Script:
 
 APPEND = _read("append.lua")
 REPLACE = _read("replace.lua")
+FENCE = _read("fence.lua")
 READ = _read("read.lua")
 TOUCH = _read("touch.lua")
 ENTRY = _read("entry.lua", front=False)
@@ -37,4 +38,4 @@ CLAIM = _read("claim.lua", front=False)
 REMOVE = _read("remove.lua", front=False)
 RELEASE = _read("release.lua", front=False)
 
-ALL = (APPEND, REPLACE, READ, TOUCH, ENTRY, CLAIM, REMOVE, RELEASE)
+ALL = (APPEND, REPLACE, FENCE, READ, TOUCH, ENTRY, CLAIM, REMOVE, RELEASE)

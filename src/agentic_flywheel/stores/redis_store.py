@@ -9,12 +9,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ..errors import Conflict, Damaged, Deleted, ReadOnly, StoreError
+from ..errors import Conflict, Damaged, Deleted, Fenced, ReadOnly, StoreError
 from ..jsontext import decode, encode
 from ..session.times import now, seconds
 from . import redis_layout as layout
 from . import redis_scripts as scripts
-from .base import ASIDE_SECONDS, Change, Claim, Kind, Listed, Mark, Record, Store, Stored
+from .base import ASIDE_SECONDS, Change, Claim, Grant, Kind, Listed, Mark, Record, Store, Stored
 from .history_entries import newest_of_each
 from .redis_client import connections, raise_translated, without_password
 from .redis_index import Index
@@ -114,6 +114,8 @@ class RedisStore(Store):
                 return Mark(change.version, epoch.decode(), revision, total, size=size)
             case [b"full", size]:
                 raise too_large(change.session_id, size, limit)
+            case [b"fenced"]:
+                raise Fenced(change.session_id)
             case [found]:
                 raise Conflict(change.session_id, found.decode())
             case unexpected:
@@ -123,11 +125,11 @@ class RedisStore(Store):
         lines = change.added if change.history is None else change.history
         revision = change.base.revision + 1 if change.base else 1
         mark = Mark(change.version, change.epoch or change.version, revision, len(lines))
-        document = layout.compose(mark, change.head, change.last_active, lines, change.ttl)
+        document = layout.compose(mark, change.head, change.last_active, lines, change.ttl, change.fence)
         if len(document) > limit:
             raise too_large(change.session_id, len(document), limit)
         seen = change.base.version if change.base else ""
-        replace = scripts.REPLACE.on(key, seen, change.version, document, change.ttl)
+        replace = scripts.REPLACE.on(key, seen, change.version, document, change.ttl, change.fence)
         tombstone: Command = ("GET", self._keys.tombstone(change.session_id))
         *others, answer, buried = await self._pipe.run([*beside, replace, tombstone])
         await self._heed(change.records, others)
@@ -135,6 +137,8 @@ class RedisStore(Store):
             case [b"stored", stored_revision, total, epoch]:
                 await self._stay_deleted(change, raise_translated(buried))
                 return Mark(change.version, epoch.decode(), stored_revision, total, size=len(document))
+            case [b"fenced"]:
+                raise Fenced(change.session_id)
             case [found]:
                 raise Conflict(change.session_id, found.decode())
             case unexpected:
@@ -253,14 +257,19 @@ class RedisStore(Store):
 
     async def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
-    ) -> Claim | None:
+    ) -> Grant:
         turn, other = encode(turn_id), encode(instead)
         arguments = (turn, note, str(seconds), other, CLAIM_KEPT_SECONDS)
-        answer = await self._pipe.one(*scripts.CLAIM.on(self._keys.claim(session_id), *arguments))
-        if not answer:
-            return None
-        found, ended = answer
-        return _claim(found, ended=ended == b"1")
+        match await self._pipe.one(*scripts.CLAIM.on(self._keys.claim(session_id), *arguments)):
+            case [fence]:
+                return Grant(fence)
+            case [fence, found]:
+                return Grant(fence, _claim(found, ended=fence > 0))
+            case unexpected:
+                raise StoreError(f"the claim script answered {unexpected!r}")
+
+    async def fence(self, session_id: str, fence: int) -> None:
+        await self._pipe.one(*scripts.FENCE.on(self._keys.session(session_id), fence))
 
     async def claimed(self, session_id: str) -> Claim | None:
         found, (now, _) = [
@@ -362,6 +371,7 @@ def _append_arguments(change: Change, base: Mark, limit: int) -> tuple[scripts.A
         len(change.added),
         change.ttl,
         limit,
+        change.fence,
     )
 
 
@@ -378,7 +388,7 @@ def _expiry(ttl: int) -> Command:
 def _claim(raw: bytes, *, ended: bool) -> Claim:
     try:
         values = decode(raw)
-        return Claim(values["turn_id"], encode(values["note"]), float(values["until"]), ended)
+        return Claim(values["turn_id"], encode(values["note"]), float(values["until"]), ended, values["fence"])
     except (ValueError, TypeError, KeyError) as error:
         raise Damaged("the claim on the session is damaged; it ends by itself within a week") from error
 

@@ -128,7 +128,6 @@ _SCHEMA_1 = (
     )
     """,
     "CREATE TABLE tombstones (id TEXT PRIMARY KEY, deleted_at TEXT NOT NULL, expires_at REAL)",
-    sqlite_claims.TABLE,
     "CREATE INDEX tombstones_by_end ON tombstones (expires_at) WHERE expires_at IS NOT NULL",
 )
 
@@ -140,5 +139,11 @@ def _schema_2(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX aside_by_session ON aside (session_id)")
 
 
-MIGRATIONS: Sequence[Callable[[sqlite3.Connection], None]] = [_schema_1, _schema_2]
+def _schema_3(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE sessions ADD COLUMN fence INTEGER NOT NULL DEFAULT 0")
+    for statement in sqlite_claims.TABLES:
+        db.execute(statement)
+
+
+MIGRATIONS: Sequence[Callable[[sqlite3.Connection], None]] = [_schema_1, _schema_2, _schema_3]
 """Append only: the step at place n takes a file from schema n to n + 1."""

@@ -21,6 +21,7 @@ from .writing import (
     next_mark,
     readable,
     refuse_deleted,
+    refuse_fenced,
     refuse_too_large,
     size_of,
 )
@@ -33,19 +34,20 @@ class Row(Struct, frozen=True):
     mark: Mark
     size: int
     last_active: str | None
+    fence: int = 0
 
 
 def find(db: sqlite3.Connection, session_id: str, now: float) -> Row | None:
     """The session's row, or None if it is absent."""
     found = db.execute(
-        "SELECT key, version, epoch, revision, total, size, last_active FROM sessions"
+        "SELECT key, version, epoch, revision, total, size, last_active, fence FROM sessions"
         " WHERE id = ? AND (expires_at IS NULL OR expires_at > ?)",
         (session_id, now),
     ).fetchone()
     if found is None:
         return None
-    key, version, epoch, revision, total, size, last_active = found
-    return Row(key, Mark(version, epoch, revision, total), size, last_active)
+    key, version, epoch, revision, total, *others = found
+    return Row(key, Mark(version, epoch, revision, total), *others)
 
 
 def read(db: sqlite3.Connection, session_id: str, last: int | None, after: int | None, now: float) -> Stored | None:
@@ -114,12 +116,13 @@ def write(db: sqlite3.Connection, change: Change, limit: int, now: float) -> Mar
         return row.mark
     mark = next_mark(change, row.mark if row else None)
     refuse_deleted(change, deleted_at(db, change.session_id, now))
+    fence = refuse_fenced(change, row.fence if row else 0)
     size = size_of(new_lines(change)) + (row.size if row and is_append(change) else 0)
     refuse_too_large(change.session_id, len(change.head) + size, limit)
     mark = replace(mark, size=len(change.head) + size)
     if row is None:
         remove(db, change.session_id)  # it may have expired and not been swept yet
-    key = _put_row(db, change, Row(row.key if row else 0, mark, size, change.last_active), now)
+    key = _put_row(db, change, Row(row.key if row else 0, mark, size, change.last_active, fence), now)
     if row is None or change.head != change.base_head:
         db.execute("INSERT OR REPLACE INTO heads VALUES (?, ?)", (key, change.head))
     _put_turns(db, key, change, mark)
@@ -130,19 +133,19 @@ def _put_row(db: sqlite3.Connection, change: Change, row: Row, now: float) -> in
     """Insert the session's row, or update it where it has a key; the key."""
     mark = row.mark
     ends = now + change.ttl if change.ttl else None
-    state = (mark.version, mark.epoch, mark.revision, mark.total, row.size)
+    state = (mark.version, mark.epoch, mark.revision, mark.total, row.size, row.fence)
     times = (row.last_active, seconds(row.last_active), change.ttl, ends)
     if row.key:
         db.execute(
-            "UPDATE sessions SET version = ?, epoch = ?, revision = ?, total = ?, size = ?,"
+            "UPDATE sessions SET version = ?, epoch = ?, revision = ?, total = ?, size = ?, fence = ?,"
             " last_active = ?, active = ?, ttl = ?, expires_at = ? WHERE key = ?",
             (*state, *times, row.key),
         )
         return row.key
     inserted = db.execute(
         "INSERT INTO sessions"
-        " (id, version, epoch, revision, total, size, last_active, active, ttl, expires_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING key",
+        " (id, version, epoch, revision, total, size, fence, last_active, active, ttl, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING key",
         (change.session_id, *state, *times),
     )
     (key,) = inserted.fetchone()
@@ -157,6 +160,11 @@ def _put_turns(db: sqlite3.Connection, key: int, change: Change, mark: Mark) -> 
     db.executemany(
         "INSERT INTO turns VALUES (?, ?, ?)", [(key, seq, line) for seq, line in enumerate(lines, start)]
     )
+
+
+def fence(db: sqlite3.Connection, session_id: str, fence: int) -> None:
+    """See `Store.fence`."""
+    db.execute("UPDATE sessions SET fence = ? WHERE id = ? AND fence < ?", (fence, session_id, fence))
 
 
 def remove(db: sqlite3.Connection, session_id: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from . import sqlite_claims as claims
 from . import sqlite_records as records
 from . import sqlite_sessions as sessions
-from .base import Change, Claim, Kind, Listed, Mark, Record, Store, Stored
+from .base import Change, Claim, Grant, Kind, Listed, Mark, Record, Store, Stored
 from .sqlite_file import BUSY_SECONDS, SqliteFile
 from .sqlite_schema import prepare
 from .sqlite_transaction import reading, writing
@@ -108,13 +108,20 @@ class SqliteStore(Store):
 
     async def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
-    ) -> Claim | None:
-        def work(db: sqlite3.Connection) -> Claim | None:
+    ) -> Grant:
+        def work(db: sqlite3.Connection) -> Grant:
             with writing(db):
                 now = self._clock()
                 return claims.claim(db, Claim(turn_id, note, now + seconds), session_id, instead, now)
 
         return await self._file.call(work)
+
+    async def fence(self, session_id: str, fence: int) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            with writing(db):
+                sessions.fence(db, session_id, fence)
+
+        await self._file.call(work)
 
     async def claimed(self, session_id: str) -> Claim | None:
         return await self._file.call(lambda db: claims.claimed(db, session_id, self._clock()))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import Conflict, Deleted, TooLarge
+from ..errors import Conflict, Deleted, Fenced, TooLarge
 from ..session.times import seconds
-from .base import Change, Mark
+from .base import Change, Claim, Mark
 
 
 def next_mark(change: Change, found: Mark | None) -> Mark:
@@ -51,6 +51,24 @@ def refuse_deleted(change: Change, deleted_at: str | None) -> None:
     """
     if change.base is None and deleted_at is not None and seconds(deleted_at) >= seconds(change.created_at):
         raise Deleted(f"session {change.session_id!r} was deleted at {deleted_at}")
+
+
+def refuse_fenced(change: Change, fence: int) -> int:
+    """Keep a turn whose claim has ended from writing after a later one; the fence that holds after the write.
+
+    Raises:
+        Fenced: the change was made under an earlier claim than the one whose ``fence`` is given.
+    """
+    if 0 < change.fence < fence:
+        raise Fenced(change.session_id)
+    return max(change.fence, fence)
+
+
+def next_fence(found: Claim | None, turn_id: str, now: float) -> int:
+    """The fence of a claim that is granted now, where another was found: microseconds since 1970, or one more."""
+    if found is not None and found.turn_id == turn_id:
+        return found.fence
+    return max(int(now * 1_000_000), found.fence + 1 if found else 1)
 
 
 def refuse_too_large(session_id: str, size: int, limit: int) -> None:

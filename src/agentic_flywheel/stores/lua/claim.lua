@@ -2,24 +2,26 @@
 -- KEYS: the claim
 -- ARGV: 1 turn id, as JSON text  2 note, a JSON object  3 seconds  4 id of the turn that gives way, as JSON text
 --       5 seconds to keep the claim
--- Gives {} if it was free, {claim, '1'} if one that had ended gave way, {claim, '0'} if another's stands
+-- Gives {fence} if it was free, {fence, claim} if one that had ended gave way, {0, claim} if another's stands
 local key, turn, instead = KEYS[1], ARGV[1], ARGV[4]
 local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local micros = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local now = micros / 1000000
 
 local found = redis.call('GET', key)
-local ended = '0'
+local fence = micros
 if found then
-  local deadline, holder = string.match(found, '^{"until":([%d.]+),"turn_id":("[^"]*")')
-  if not deadline or tonumber(deadline) <= now or holder == instead then
-    ended = '1'
-  elseif holder ~= turn then
-    return { found, '0' }
-  end
+  local deadline, its_fence, holder = string.match(found, '^{"until":([%d.]+),"fence":(%d+),"turn_id":("[^"]*")')
+  local ended = not deadline or tonumber(deadline) <= now or holder == instead
   if holder == turn then
-    found = nil
+    found, fence = nil, tonumber(its_fence)
+  elseif ended then
+    fence = math.max(micros, tonumber(its_fence or 0) + 1)
+  else
+    return { 0, found }
   end
 end
-local claim = string.format('{"until":%.3f,"turn_id":%s,"note":%s}', now + tonumber(ARGV[3]), turn, ARGV[2])
+local claim = string.format('{"until":%.3f,"fence":%.0f,"turn_id":%s,"note":%s}', now + tonumber(ARGV[3]), fence, turn,
+  ARGV[2])
 redis.call('SET', key, claim, 'EX', ARGV[5])
-return found and { found, ended } or {}
+return found and { fence, found } or { fence }

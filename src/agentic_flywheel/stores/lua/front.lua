@@ -4,13 +4,13 @@ local SLOT = 64
 local HISTORY = ',"history":['
 local LAST = '\n]}'
 local PATTERN = '^{"revision": *(%d+),"layout":{"version":"(%x+)","epoch":"(%x+)","turns": *(%d+),'
-  .. '"head": *(%d+),"ttl": *(%d+)},"metadata":{'
+  .. '"head": *(%d+),"ttl": *(%d+),"fence": *(%d+)},"metadata":{'
 local FORMAT = '{"revision":%10d,"layout":{"version":"%s","epoch":"%s","turns":%10d,'
-  .. '"head":%10d,"ttl":%10d},"metadata":{'
+  .. '"head":%10d,"ttl":%10d,"fence":%16.0f},"metadata":{'
 
 local function read_front(key)
   local bytes = redis.call('GETRANGE', key, 0, 255)
-  local first, last, revision, version, epoch, turns, head, ttl = string.find(bytes, PATTERN)
+  local first, last, revision, version, epoch, turns, head, ttl, fence = string.find(bytes, PATTERN)
   if not first then
     return nil
   end
@@ -22,7 +22,13 @@ local function read_front(key)
     turns = tonumber(turns),
     head = tonumber(head),
     ttl = tonumber(ttl),
+    fence = tonumber(fence),
   }
+end
+
+local function front_of(front)
+  return string.format(FORMAT, front.revision, front.version, front.epoch, front.turns, front.head, front.ttl,
+    front.fence)
 end
 
 local function expire(key, ttl)

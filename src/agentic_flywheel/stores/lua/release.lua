@@ -2,7 +2,7 @@
 -- KEYS: the claim
 -- ARGV: 1 turn id, as JSON text
 local found = redis.call('GET', KEYS[1])
-if found and string.match(found, '^{"until":[%d.]+,"turn_id":("[^"]*")') == ARGV[1] then
+if found and string.match(found, '^{"until":[%d.]+,"fence":%d+,"turn_id":("[^"]*")') == ARGV[1] then
   redis.call('DEL', KEYS[1])
 end
 return {}

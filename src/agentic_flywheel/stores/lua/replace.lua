@@ -2,8 +2,10 @@
 -- KEYS: the session
 -- ARGV: 1 version that the writer saw: '' for none, 'sha1:<hex>' for a document that somebody else wrote
 --       2 version of the new document  3 the new document  4 time to live in seconds, 0 none
--- Gives {'stored', revision, turns, epoch}, {'changed'}, {'absent'} or {'present'}
-local key, seen = KEYS[1], ARGV[1]
+--       5 fence of the writer's claim, 0 none; the document has it, too
+-- Gives {'stored', revision, turns, epoch}, {'changed'}, {'absent'}, {'present'} or {'fenced'}
+local key, seen, fence = KEYS[1], ARGV[1], tonumber(ARGV[5])
+local highest = 0
 
 if redis.call('EXISTS', key) == 0 then
   if seen ~= '' then
@@ -22,8 +24,16 @@ else
   elseif not front or front.version ~= seen then
     return { 'changed' }
   end
+  highest = front and front.fence or 0
+end
+if fence > 0 and fence < highest then
+  return { 'fenced' }
 end
 redis.call('SET', key, ARGV[3])
 expire(key, tonumber(ARGV[4]))
 local written = read_front(key)
+if written.fence < highest then
+  written.fence = highest
+  redis.call('SETRANGE', key, 0, front_of(written))
+end
 return { 'stored', written.revision, written.turns, written.epoch }
