@@ -1,8 +1,8 @@
 """What the largest sessions cost, and how long Redis is held up by one command of ours: in about a minute.
 
-Run by ``make bench-extremes``. It writes a million short turns, a turn of 5 MB, a context that grows to 2 MB,
-edits an early turn, replaces a history, and lets a session reach its limit. Redis itself notes each command that
-took it longer than a millisecond.
+Run by ``make bench-extremes``, on Redis and on SQLite. It writes a million short turns, a turn of 5 MB, a context
+that grows to 2 MB, edits an early turn, replaces a history, and lets a session reach its limit. Redis itself notes
+each command that took it longer than a millisecond.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from statistics import median
 
 import redis.asyncio
 
 from agentic_flywheel import History, SessionManager, UniversalSession
-from agentic_flywheel.config import Limits
 from agentic_flywheel.stores.redis_store import RedisStore
+from agentic_flywheel.stores.sqlite_store import SqliteStore
 from tests.support.servers import ServerMissingError, start
 
 MILLION = 1_000_000
@@ -31,13 +32,13 @@ BUDGET = 60.0  # seconds; what is measured here is how long it takes, not whethe
 class Extremes:
     """Does one extreme thing after another, and prints what each took."""
 
-    def __init__(self, sessions: SessionManager, client: redis.asyncio.Redis) -> None:
+    def __init__(self, sessions: SessionManager, client: redis.asyncio.Redis | None = None) -> None:
         self.sessions = sessions
         self.client = client
 
     async def run(self) -> None:
         """All of them."""
-        print(f"{'':58}{'ours':>12}  {'longest command in Redis':>24}")
+        print(f"{f'on {self.sessions.store.name}':58}{'ours':>12}  {'longest command in Redis':>24}")
         short, long = UniversalSession(backend="custom"), UniversalSession(backend="custom")
         await self._timed("save a first turn, median", lambda: self._turns(short, SAVES))
         await self._timed(f"add {MILLION:,} turns, {AT_ONCE:,} a save", lambda: self._fill(long, MILLION))
@@ -53,14 +54,19 @@ class Extremes:
 
     async def _timed(self, what: str, work: Callable[[], Awaitable[object]]) -> None:
         """Print what it took: what the work says, else the time of it all; and what Redis noted."""
-        await self.client.slowlog_reset()
+        if self.client is not None:
+            await self.client.slowlog_reset()
         begun = time.perf_counter()
         told = await work()
         took = told if isinstance(told, str) else f"{(time.perf_counter() - begun) * 1000:,.1f} ms"
-        noted = await self.client.slowlog_get(1000)
-        worst = max(noted, key=lambda entry: entry["duration"], default=None)
-        held = f"{worst['duration'] / 1000:.1f} ms {_name(worst['command'])}" if worst else "under 1 ms"
-        print(f"{what:58}{took:>12}  {held:>24}", flush=True)
+        print(f"{what:58}{took:>12}  {await self._held():>24}", flush=True)
+
+    async def _held(self) -> str:
+        """The command that held Redis up for longest."""
+        if self.client is None:
+            return "-"
+        worst = max(await self.client.slowlog_get(1000), key=lambda entry: entry["duration"], default=None)
+        return f"{worst['duration'] / 1000:.1f} ms {_name(worst['command'])}" if worst else "under 1 ms"
 
     async def _save(self, session: UniversalSession) -> None:
         saved = await self.sessions.save_session(session)
@@ -151,19 +157,21 @@ def _name(command: object) -> str:
     return text.split()[0]
 
 
-async def _measure(url: str) -> None:
+async def _measure(url: str, folder: str) -> None:
     client = redis.asyncio.from_url(url)
     await client.config_set("slowlog-log-slower-than", 1000)
     await client.config_set("slowlog-max-len", 1000)
-    async with client, SessionManager(RedisStore(url), limits=Limits(), budget=BUDGET) as sessions:
+    async with client, SessionManager(RedisStore(url), budget=BUDGET) as sessions:
         await Extremes(sessions, client).run()
+    async with SessionManager(SqliteStore(Path(folder) / "sessions.db"), budget=BUDGET) as sessions:
+        await Extremes(sessions).run()
 
 
 def main() -> int:
     """Measure and print; 2 without a redis-server."""
     try:
-        with start("redis-server") as server, tempfile.TemporaryDirectory():
-            asyncio.run(_measure(server.url))
+        with start("redis-server") as server, tempfile.TemporaryDirectory() as folder:
+            asyncio.run(_measure(server.url, folder))
     except ServerMissingError as error:
         print(error, file=sys.stderr)
         return 2
