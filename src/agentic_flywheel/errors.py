@@ -12,6 +12,7 @@
     ├── FlowError                         a flow did not answer
     │   ├── UnknownFlow
     │   └── FlowFailed
+    │       └── FlowUnsettled             … as far as we know: it may have run all the same
     ├── SessionNotFound                   no session under this handle
     └── StoreError                        the store did not do what was asked
         ├── Unavailable                   it cannot be reached, or cannot serve now
@@ -77,7 +78,18 @@ class UnknownFlow(FlowError):
 
 
 class FlowFailed(FlowError):
-    """The flow was run and failed; the message names it and says why."""
+    """The flow was run and failed; the message names it and says why.
+
+    ``output`` is what it gave, in JSON types, where it gave something that is no answer.
+    """
+
+    def __init__(self, message: str, output: object = None) -> None:
+        super().__init__(message)
+        self.output = output
+
+
+class FlowUnsettled(FlowFailed):
+    """The question may have reached the flow, and its answer did not reach us: it may have run, or still run."""
 
 
 class SessionNotFound(FlywheelError):

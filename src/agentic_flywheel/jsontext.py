@@ -48,6 +48,17 @@ def decode(data: bytes | str) -> Any:
         raise ValueError("nested too deeply") from error
 
 
+def sendable(value: Any) -> Any:
+    """The JSON value as UTF-8 can carry it: half an emoji (others write such) becomes U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [sendable(item) for item in value]
+    if isinstance(value, dict):
+        return {sendable(key): sendable(item) for key, item in value.items()}
+    return value
+
+
 def _encode_slowly(value: Any) -> bytes:
     try:
         text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)

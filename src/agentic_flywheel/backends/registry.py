@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
 from difflib import get_close_matches
 
 from ..errors import UnknownFlow
@@ -43,3 +44,9 @@ class FlowRegistry:
         if named:
             return self.get(named)
         return self._flows.get(current or "") or self.get(self.default)
+
+    async def close(self) -> None:
+        """Close the connections of all flows, also if one of them fails at it; they open again on the next use."""
+        async with AsyncExitStack() as stack:
+            for flow in self:
+                stack.push_async_callback(flow.close)

@@ -1,0 +1,247 @@
+"""A server with flows: its connections and its key. The one door to the HTTP client library."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import httpx2
+
+from ..errors import ConfigError, FlowFailed
+from ..jsontext import decode
+from .events import Event, EventReader
+from .http_problems import LARGEST_REPLY, Call, Problems
+from .presence import IDLE_SECONDS, Presence
+
+CONNECT_SECONDS = 5.0
+CONNECTIONS = 200
+
+ANSWER_SECONDS = 10.0
+"""How long a server may say nothing when it is asked for something; a flow that runs has its own time-out."""
+
+_RUNS = httpx2.Timeout(None, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
+_ASKS = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
+_LIMITS = httpx2.Limits(
+    max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS
+)
+_UNSENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,
+    httpx2.InvalidURL,
+)
+
+
+class FlowServer:
+    """A Flowise or Langflow server and, for each event loop, a pool of connections that opens on first use.
+
+    It follows no redirect, so question and key go nowhere else, and sends nothing again that the server may have
+    got.
+
+    Args:
+        name: its name in the settings.
+        url: where it is: all that its addresses begin with.
+        key: the key that it wants, if it wants one.
+        ca_file: PEM file of the authorities that its certificate is verified with; else those of the system.
+        verify: whether its certificate is verified at all.
+
+    Raises:
+        ConfigError: the key or the file cannot be used.
+    """
+
+    def __init__(
+        self, name: str, url: str, *, key: str | None, ca_file: str | None = None, verify: bool = True
+    ) -> None:
+        self.name = name
+        self.url = url.rstrip("/")
+        self._key = _usable_key(name, key)
+        self._trust = _trust(name, ca_file) if verify else False
+        self.problems = Problems(name, self.url, self._key)
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"FlowServer({self.name!r}, {self.url!r})"
+
+    def key_as(self, header: str, scheme: str = "") -> dict[str, str]:
+        """The header that carries the key; none if there is no key."""
+        return {header: scheme + self._key} if self._key else {}
+
+    @property
+    def period(self) -> object:
+        """Stands for the time since the server may last have been restarted or replaced; see `Presence`."""
+        return self._pool.presence.period
+
+    @property
+    def last_period(self) -> object:
+        """The period in which the server answered last, whether it is still there or not."""
+        return self._pool.presence.last_period
+
+    async def fetch(self, call: Call, *, missing: bool = False) -> Any:
+        """What the server answers, decoded; None for a 404 if ``missing`` says that it is an answer, too.
+
+        Raises:
+            FlowFailed, FlowUnsettled: it did not answer, or with an error.
+        """
+        async with self.open(call, missing=missing) as reply:
+            answer = await reply.json()
+            return None if reply.status == 404 else answer
+
+    @asynccontextmanager
+    async def open(self, call: Call, *, missing: bool = False) -> AsyncIterator[Reply]:
+        """The server's answer, to be read while it arrives; for arguments and errors see `fetch`."""
+        pool = self._pool
+        try:
+            response = await self._send(pool.client, call)
+            try:
+                stream = response.extensions["network_stream"]
+                pool.presence.answered(stream)
+                reply = Reply(response, call, self.problems)
+                if not response.is_success and not (missing and reply.status == 404):
+                    raise await reply.error()
+                yield reply
+                pool.presence.answered(stream)
+            finally:
+                await response.aclose()
+        except FlowFailed:
+            pool.presence.interrupted()
+            raise
+
+    async def _send(self, client: httpx2.AsyncClient, call: Call) -> httpx2.Response:
+        try:
+            request = client.build_request(
+                "GET" if call.body is None else "POST",
+                self.url + call.path,
+                headers=call.headers,
+                params=call.params,
+                content=call.body,
+                timeout=_RUNS if call.runs else _ASKS,
+            )
+            try:
+                return await client.send(request, stream=True)
+            except httpx2.ConnectError:  # nothing was sent
+                return await client.send(request, stream=True)
+        except httpx2.PoolTimeout as error:
+            raise self.problems.busy(call, CONNECTIONS, CONNECT_SECONDS) from error
+        except _UNSENT as error:
+            raise self.problems.unsent(call, error) from error
+        except httpx2.HTTPError as error:
+            raise self.problems.cut(call, error) from error
+
+    @property
+    def _pool(self) -> _Pool:
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            pool = self._pools[loop] = _Pool(self._trust)
+        return pool
+
+    async def close(self) -> None:
+        """Close the connections of this event loop; the next use opens others."""
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool.client.aclose()
+
+
+class _Pool:
+    """The connections of one event loop, and what they tell of the server."""
+
+    def __init__(self, trust: ssl.SSLContext | bool) -> None:
+        self.client = httpx2.AsyncClient(verify=trust, limits=_LIMITS, follow_redirects=False)
+        self.presence = Presence()
+
+
+class Reply:
+    """A server's answer to a call, whose body may still be on its way.
+
+    Attributes:
+        status: its HTTP status.
+        kind: its media type, without parameters.
+    """
+
+    def __init__(self, response: httpx2.Response, call: Call, problems: Problems) -> None:
+        self.status = response.status_code
+        self.kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._response = response
+        self._call = call
+        self._problems = problems
+
+    async def json(self) -> Any:
+        """The body, decoded.
+
+        Raises:
+            FlowFailed, FlowUnsettled: it did not arrive, is too large, or is no JSON.
+        """
+        pieces: list[bytes] = []
+        await self._read(pieces.append)
+        body = b"".join(pieces)
+        try:
+            return decode(body)
+        except ValueError as error:
+            raise self._problems.not_json(self._call, self.kind, body) from error
+
+    async def events(self, take: Callable[[Event], None]) -> None:
+        """Hand each event of a stream on as it arrives. The one called ``end`` has to be among them.
+
+        Raises:
+            FlowFailed, FlowUnsettled: they did not all arrive, or are too large together.
+        """
+        ended = False
+
+        def noting_the_end(event: Event) -> None:
+            nonlocal ended
+            ended = ended or event.get("event") == "end"
+            take(event)
+
+        reader = EventReader(noting_the_end)
+        try:
+            await self._read(reader.feed)
+            reader.flush()
+        except ValueError as error:
+            raise self._problems.cut(self._call, "an event is damaged") from error
+        if not ended:
+            raise self._problems.cut(self._call, "the stream stopped in the middle")
+
+    async def error(self) -> FlowFailed:
+        """What an answer means that is none."""
+        if self._response.has_redirect_location:
+            return self._problems.redirected(self._call, self.status, self._response.headers["location"])
+        pieces: list[bytes] = []
+        await self._read(pieces.append)
+        return self._problems.refused(self._call, self.status, self.kind, b"".join(pieces))
+
+    async def _read(self, take: Callable[[bytes], object]) -> None:
+        size = 0
+        try:
+            async for piece in self._response.aiter_bytes():
+                size += len(piece)
+                if size > LARGEST_REPLY:
+                    raise self._problems.too_large(self._call)
+                take(piece)
+        except httpx2.HTTPError as error:
+            raise self._problems.cut(self._call, error) from error
+
+
+def _usable_key(name: str, key: str | None) -> str | None:
+    key = (key or "").strip()
+    if any(not "!" <= character <= "~" for character in key):
+        raise ConfigError(
+            f"the key of server {name!r} holds characters that no key has (spaces, line breaks or the like); see "
+            f"the environment variable that servers.{name}.key_env names"
+        )
+    return key or None
+
+
+def _trust(name: str, ca_file: str | None) -> ssl.SSLContext | bool:
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=str(Path(ca_file).expanduser()))
+    except OSError as error:
+        raise ConfigError(f"servers.{name}.ca_file is {ca_file!r}, which cannot be used: {error}") from error

@@ -1,0 +1,162 @@
+"""What a Langflow server has of conversations: its messages, read and added."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+from ..jsontext import encode
+from .base import Message, Question
+from .earlier import messages_of
+from .events import Event
+from .http_problems import Call
+
+if TYPE_CHECKING:
+    from .http_server import FlowServer
+    from .server_flow import ServerFlow
+
+NEWEST = 200  # messages; Langflow gives no more at once
+_ROLES: dict[str, Literal["user", "assistant"]] = {"User": "user", "Machine": "assistant"}
+WORKFLOWS = "/api/v2/workflows"
+FLOWS = "/api/v1/flows/"
+HEADERS_ONLY = {"header_flows": "true", "remove_example_flows": "true"}
+
+
+class LangflowMemory:
+    """The messages of one flow's conversations. ``lfx serve`` speaks like Langflow, and keeps none."""
+
+    def __init__(self, flow: ServerFlow) -> None:
+        self._flow = flow
+        self._id: tuple[object, str] | None = None
+
+    async def flow_id(self) -> str:
+        """The flow's id at the server, also where the settings have its name.
+
+        Raises:
+            FlowFailed: there is no such flow, or the server cannot be asked.
+        """
+        name, server = self._flow.flow, self._flow.server
+        if is_uuid(name):
+            return name
+        if self._id is None or self._id[0] is not server.period:
+            call = self._flow.asking(FLOWS, params=HEADERS_ONLY)
+            found = next((each for each in await flows(server, call) if name in names_of(each)), None)
+            if found is None:
+                raise server.problems.refused(call, 404, "", b"")
+            self._id = server.last_period, str(found["id"])
+        return self._id[1]
+
+    async def newest(self, conversation: str) -> list[Message] | None:
+        """The newest messages of a conversation, oldest first; None if the server keeps none of any.
+
+        Raises:
+            FlowFailed: the server cannot be asked.
+        """
+        stored = await self._stored(conversation, NEWEST)
+        return None if stored is None else [message for each in stored if (message := _message(each)) is not None]
+
+    async def has_any(self, conversation: str) -> bool | None:
+        """Whether the server has anything of a conversation, also what a broken run left; None: it keeps none.
+
+        Raises:
+            FlowFailed: the server cannot be asked.
+        """
+        stored = await self._stored(conversation, 1)
+        return None if stored is None else bool(stored)
+
+    async def _stored(self, conversation: str, limit: int) -> list[dict[str, Any]] | None:
+        params = {
+            "flow_id": await self.flow_id(),
+            "session_id": conversation.replace("%", "%25"),  # Langflow decodes it twice
+            "order": "ASC",
+            "limit": str(limit),
+        }
+        call = self._flow.asking("/api/v1/monitor/messages", params=params)
+        stored: list[dict[str, Any]] | None = await self._flow.server.fetch(call, missing=True)
+        return stored
+
+    async def add(self, question: Question) -> bool:
+        """Add the earlier turns of a question as messages; False if the server, or the flow, takes none.
+
+        There is no call for that. Instead the flow is run up to its Chat Input, which keeps what it is given.
+
+        Raises:
+            FlowFailed: not all of them could be added.
+        """
+        flow_id = await self.flow_id()
+        call = self._flow.asking(FLOWS + flow_id)
+        entry = _chat_input(await self._flow.server.fetch(call, missing=True))
+        if entry is None:
+            return False
+        for number, message in enumerate(messages_of(question.replay)):
+            body: dict[str, Any] = {
+                "flow_id": flow_id,
+                "input_value": message.text,
+                "session_id": question.conversation,
+                "mode": "stream",
+                "stop_component_id": entry,
+            }
+            if message.role == "assistant":
+                body["tweaks"] = {entry: {"sender": "Machine", "sender_name": "AI"}}
+            call = replace(self._flow.asking(WORKFLOWS), body=encode(body), private=message.text)
+            if not await self._keeps(call):
+                if number:
+                    raise self._flow.server.problems.failed(call, "it kept only a part of what was said earlier")
+                return False
+        return True
+
+    async def _keeps(self, call: Call) -> bool:
+        kept = False
+
+        def take(event: Event) -> None:
+            nonlocal kept
+            kept = kept or event.get("event") == "add_message"
+
+        async with self._flow.server.open(call, missing=True) as reply:
+            if reply.status == 404:  # a Langflow that does not know this call yet
+                await reply.json()
+            else:
+                await reply.events(take)
+        return kept
+
+
+async def flows(server: FlowServer, call: Call) -> list[dict[str, Any]]:
+    """The flows of a Langflow server, or of ``lfx serve``; ``call`` asks the former for them.
+
+    Raises:
+        FlowFailed: it cannot be asked; says why.
+    """
+    found = await server.fetch(call, missing=True)
+    if found is None:
+        found = await server.fetch(replace(call, path="/flows", params=None))
+    return [each for each in found if isinstance(each, dict) and not each.get("is_component")]
+
+
+def is_uuid(name: str) -> bool:
+    """Whether it is an id that Langflow gives."""
+    try:
+        return str(UUID(name)) == name.lower()
+    except ValueError:
+        return False
+
+
+def names_of(flow: dict[str, Any]) -> frozenset[str]:
+    """The names by which settings may name a flow, beside its id."""
+    names = (flow.get(name) for name in ("endpoint_name", "name", "title", "relative_path"))
+    return frozenset(str(name) for name in names if name)
+
+
+def _chat_input(flow: Any) -> str | None:
+    """The component of a flow that keeps the messages of users."""
+    nodes = ((flow or {}).get("data") or {}).get("nodes") or []
+    entries = [str(node["id"]) for node in nodes if (node.get("data") or {}).get("type") == "ChatInput"]
+    return entries[0] if len(entries) == 1 else None
+
+
+def _message(stored: dict[str, Any]) -> Message | None:
+    """A message as we know it; None for what components say of themselves, such as their errors."""
+    role = _ROLES.get(str(stored.get("sender")))
+    if role is None or stored.get("category", "message") != "message":
+        return None
+    return Message(role, str(stored.get("text")), stored.get("timestamp"))

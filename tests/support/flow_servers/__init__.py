@@ -1,0 +1,25 @@
+"""Flow servers for the tests: small, strict, and made to answer as the real products were seen to."""
+
+from .faults import Huge, Late, Once, Slow, bare, half, never, page, redirect, saying
+from .flowise import FlowiseServer
+from .langflow import LangflowServer
+from .lfx import LfxServer
+from .serving import Asked, ServedFlows
+
+__all__ = [
+    "Asked",
+    "FlowiseServer",
+    "Huge",
+    "LangflowServer",
+    "Late",
+    "LfxServer",
+    "Once",
+    "ServedFlows",
+    "Slow",
+    "bare",
+    "half",
+    "never",
+    "page",
+    "redirect",
+    "saying",
+]
