@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .backends import Flow, FlowRegistry
 from .backends.python_flow import PythonFlow, load_function
 from .backends.recap import RecapFlow
+from .backends.unready import UnreadyFlow
 from .config import FlowSettings, Settings
-from .errors import ConfigError, MissingExtra
+from .errors import ConfigError, FlowFailed, MissingExtra
 from .manager import SessionManager
 from .resilience import Breaker, GuardedStore, Journal, JournalledStore
 from .resilience.journal import journal_path
 from .stores import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .backends.base import Discovered
+    from .backends.http_server import FlowServer
 
 SQLITE_FILE = "sessions.db"
 JOURNAL_SHARE = 0.2  # of a call's budget, left to write into the journal what Redis did not take
@@ -90,22 +99,108 @@ def open_manager(settings: Settings) -> SessionManager:
 
 
 def open_flows(settings: Settings) -> FlowRegistry:
-    """The flows that the settings describe, and the built-in ``recap``.
+    """The flows that the settings describe, and the built-in ``recap``; no server is asked yet.
+
+    A flow whose server cannot be used, since its key is not there, is among them, and says so when it is asked.
 
     Raises:
-        ConfigError: a flow is described wrongly; says which.
+        ConfigError: a function cannot be imported; says which.
+        MissingExtra: a flow runs on a server, and the HTTP client is not installed.
     """
-    flows = [_flow(name, flow) for name, flow in settings.flows.items()]
+    named = {flow.server for flow in settings.flows.values() if flow.server}
+    servers = {name: _server_or_problem(settings, name) for name in sorted(named)}
+    flows = [_flow(name, flow, settings, servers) for name, flow in settings.flows.items()]
     return FlowRegistry([RecapFlow(), *flows], settings.default_flow)
 
 
-def _flow(name: str, settings: FlowSettings) -> Flow:
-    if settings.backend != "custom":
-        raise ConfigError(f"flows.{name}.backend is {settings.backend!r}; this version has 'custom'")
-    return PythonFlow(
-        name,
-        load_function(settings.target, name),
-        description=settings.description,
-        turns=None if settings.turns < 0 else settings.turns,
-        timeout=settings.timeout,
-    )
+def _flow(
+    name: str, flow: FlowSettings, settings: Settings, servers: Mapping[str, FlowServer | ConfigError]
+) -> Flow:
+    options = {
+        "description": flow.description,
+        "keywords": flow.keywords,
+        "turns": None if flow.turns < 0 else flow.turns,
+        "timeout": flow.timeout,
+        "idempotent": flow.idempotent,
+        "replay_turns": flow.replay_turns,
+        "replay_bytes": flow.replay_bytes,
+    }
+    made: Flow
+    if flow.server is None:
+        made = PythonFlow(name, load_function(flow.target, name), **options)
+    elif isinstance(server := servers[flow.server], ConfigError):
+        made = UnreadyFlow(name, settings.backend_of(flow), str(server), **options)
+    else:
+        made = _flow_on_server(name, flow, server, settings.backend_of(flow), options)
+    made.execution_ttl, made.history_ttl = flow.ttl.execution, flow.ttl.history
+    return made
+
+
+def _flow_on_server(
+    name: str, flow: FlowSettings, server: FlowServer, backend: str, options: Mapping[str, Any]
+) -> Flow:
+    there, more = flow.flow or name, {"stream": flow.stream, "parameters": flow.parameters, **options}
+    if backend == "langflow":
+        from .backends.langflow import LangflowFlow
+
+        return LangflowFlow(name, server, there, api="workflow" if flow.api == "workflow" else "run", **more)
+    from .backends.flowise import FlowiseFlow
+
+    return FlowiseFlow(name, server, there, **more)
+
+
+def _server_or_problem(settings: Settings, name: str) -> FlowServer | ConfigError:
+    try:
+        return _server(settings, name)
+    except ConfigError as error:
+        return error
+
+
+def _server(settings: Settings, name: str) -> FlowServer:
+    """The server of that name.
+
+    Raises:
+        ConfigError: its key is not there, or cannot be used.
+        MissingExtra: the HTTP client is not installed.
+    """
+    try:
+        from .backends.http_server import FlowServer
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "httpx2":
+            raise
+        raise MissingExtra("asking flows on a server", "flows") from error
+    server = settings.servers[name]
+    if server.key_env and not server.key:
+        raise ConfigError(
+            f"the environment variable {server.key_env}, which servers.{name}.key_env names, is not set; set it "
+            "where flywheel runs"
+        )
+    return FlowServer(name, server.url, key=server.key, ca_file=server.ca_file, verify=server.verify)
+
+
+async def discover(settings: Settings, name: str, *, seconds: float = 10.0) -> list[Discovered]:
+    """The flows that a server of the settings has; asks it, and waits so many seconds for the answer.
+
+    Raises:
+        ConfigError: its key is not there, or cannot be used.
+        FlowFailed: it cannot be asked, or does not answer; says why.
+        MissingExtra: the HTTP client is not installed.
+    """
+    server = _server(settings, name)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _ask_for_flows(server, settings.servers[name].backend)
+    except TimeoutError as error:
+        raise FlowFailed(f"server {name!r} at {server.url} did not answer within {seconds:g} s") from error
+    finally:
+        await server.close()
+
+
+async def _ask_for_flows(server: FlowServer, backend: str) -> list[Discovered]:
+    if backend == "langflow":
+        from .backends import langflow
+
+        return await langflow.discover(server)
+    from .backends import flowise
+
+    return await flowise.discover(server)

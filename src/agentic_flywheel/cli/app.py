@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import BadInput, ConfigError, FlywheelError, UnknownFlow
 from .demo import demo
 from .doctor import doctor
+from .flows import app as flows
 from .journal import app as journal
 from .options import Options
 from .serve import mcp
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(mcp)
 app.add_typer(sessions, name="sessions")
+app.add_typer(flows, name="flows")
 app.add_typer(journal, name="journal")
 app.command()(doctor)
 

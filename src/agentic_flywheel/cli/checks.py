@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import FlywheelError, StoreError
+from ..backends.unready import UnreadyFlow
+from ..errors import FlywheelError, MissingExtra, StoreError
 from ..session import UniversalSession
 from ..wiring import open_flows, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..config import Settings
+    from ..backends import Flow
+    from ..config import ServerSettings, Settings
     from ..manager import Health, SessionManager
 
 Level = Literal["ok", "note", "problem"]
@@ -130,14 +132,26 @@ def _persistence(facts: Mapping[str, Any]) -> Finding:
     return Finding("problem", "durability", says, "set appendonly yes")
 
 
-def examine_flows(settings: Settings) -> Finding:
-    """Whether the flows can be used as they are described."""
+def examine_flows(settings: Settings) -> list[Finding]:
+    """Whether the flows can be used as they are described; asks no server."""
     try:
         flows = open_flows(settings)
         flows.get(flows.default)
+    except MissingExtra as error:
+        return [Finding("problem", "flows", str(error))]
     except FlywheelError as error:
-        return Finding("problem", "flows", str(error), "correct flywheel.toml")
-    return Finding("ok", "flows", ", ".join(f"{flow.id} ({flow.backend})" for flow in flows))
+        return [Finding("problem", "flows", str(error), "correct flywheel.toml")]
+    found = [Finding("ok", "flows", ", ".join(f"{flow.id} ({flow.backend})" for flow in flows))]
+    on_servers = [(flows.get(name), flow.server) for name, flow in settings.flows.items() if flow.server]
+    return found + [_on_server(flow, name, settings.servers[name]) for flow, name in on_servers]
+
+
+def _on_server(flow: Flow, name: str, server: ServerSettings) -> Finding:
+    """Whether a flow's server can be used, as far as this machine can say: whether its key is there."""
+    if isinstance(flow, UnreadyFlow):
+        return Finding("problem", f"flow {flow.id}", flow.lacks)
+    key = f"{server.key_env} is set" if server.key_env else "no key"
+    return Finding("ok", f"flow {flow.id}", f"on server {name} at {server.url}, {key}")
 
 
 def examine_extras() -> list[Finding]:
@@ -146,6 +160,7 @@ def examine_extras() -> list[Finding]:
     for module, extra, what in (
         ("redis", "redis", "sessions in Redis"),
         ("mcp", "mcp", "the MCP server and the demo"),
+        ("httpx2", "flows", "flows on a server (Flowise, Langflow)"),
     ):
         if find_spec(module):
             found.append(Finding("ok", f"extra {extra}", f"installed, for {what}"))

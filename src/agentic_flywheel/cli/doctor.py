@@ -33,7 +33,7 @@ def doctor(
     settings = options.settings()
     used = settings_in_use(options.config, where_of(settings))
     indexed, findings = run(_examine(options, reindex))
-    findings = [*findings, examine_flows(settings), *examine_extras()]
+    findings = [*findings, *examine_flows(settings), *examine_extras()]
     healthy = all(finding.level != "problem" for finding in findings)
     if as_json:
         report = {"settings": [asdict(s) for s in used], "findings": [asdict(f) for f in findings]}

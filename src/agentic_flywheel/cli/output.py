@@ -45,6 +45,11 @@ def printable(value: Any) -> str:
     )
 
 
+def print_text(text: str, *, end: str = "\n") -> None:
+    """Print text of others at once: to a terminal it does nothing, and a pipe gets it as it is."""
+    print(printable(text) if sys.stdout.isatty() else text, end=end, flush=True)
+
+
 def table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     """Print rows under their column names; None is an empty cell."""
     from rich.table import Table

@@ -1,15 +1,4 @@
-"""Settings: from arguments, environment variables and ``flywheel.toml``, in this order of precedence.
-
-======================  =======================================================================
-FLYWHEEL_CONFIG         the settings file; else ``./flywheel.toml``, else the one in the user's
-                        configuration folder, else none
-FLYWHEEL_REDIS_URL      the Redis to keep sessions in; else REDIS_URL, else ``store.url`` of the
-                        file, else an embedded SQLite file
-FLYWHEEL_PREFIX         what our keys in Redis begin with (``agentic_flywheel``)
-FLYWHEEL_STATE_DIR      where local files are kept (the user's state folder)
-FLYWHEEL_TTL_SECONDS    how long a session is kept after its last use (604800, 7 days; 0: for ever)
-======================  =======================================================================
-"""
+"""All settings, and where they are read from."""
 
 from __future__ import annotations
 
@@ -17,34 +6,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
-from .errors import ConfigError
-
-WEEK = 7 * 24 * 3600
-LONGEST_TTL = 100 * 365 * 24 * 3600
-
-
-class BadSetting(ConfigError, ValueError):
-    """A value that a setting cannot have."""
-
-
-class TimesToLive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Seconds that each kind of thing is kept after its last use; 0 keeps for ever."""
-
-    session: int = WEEK
-    execution: int = WEEK
-    history: int = WEEK
-
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if not 0 <= getattr(self, name) <= LONGEST_TTL:
-                raise BadSetting(
-                    f"ttl.{name} is {getattr(self, name)}; it is a number of seconds up to {LONGEST_TTL} (100 "
-                    "years), 0 to keep for ever"
-                )
+from ..errors import ConfigError
+from .flows import FlowSettings, ServerSettings, flow_problems, server_problems
+from .times import BadSetting, TimesToLive
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,20 +47,6 @@ class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit_bytes: int = 256 * 1024**2
 
 
-class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A flow: ``[flows.NAME]``.
-
-    ``target`` is ``module:function`` for the backend ``custom``. ``timeout`` is in seconds. ``turns`` is how
-    many of the newest turns the flow is given (-1: all).
-    """
-
-    backend: str = "custom"
-    target: str = ""
-    description: str = ""
-    timeout: float = 120.0
-    turns: int = 50
-
-
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings, as ``flywheel.toml`` has them."""
 
@@ -100,16 +54,25 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl: TimesToLive = TimesToLive()
     limits: Limits = Limits()
     journal: JournalSettings = JournalSettings()
+    servers: dict[str, ServerSettings] = {}
     flows: dict[str, FlowSettings] = {}
     default_flow: str = "recap"
     state_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, server in self.servers.items():
+            for setting, problem in server_problems(server):
+                raise BadSetting(f"servers.{name}.{setting} {problem}")
+        for name, flow in self.flows.items():
+            for setting, problem in flow_problems(flow, self.servers):
+                raise BadSetting(f"flows.{name}.{setting} {problem}")
 
     @classmethod
     def load(cls, path: Path | str | None = None, environ: Mapping[str, str] | None = None) -> Self:
         """The settings of a file and the environment.
 
         Args:
-            path: the settings file; if not given, it is looked for as the module says.
+            path: the settings file; if not given, it is looked for as the package says.
             environ: the environment variables; the process's own if not given.
 
         Raises:
@@ -128,6 +91,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         from platformdirs import user_state_path  # here, so that importing settings stays cheap
 
         return user_state_path("agentic-flywheel", appauthor=False)
+
+    def backend_of(self, flow: FlowSettings) -> str:
+        """The kind of server that a flow runs on; ``custom`` for a function."""
+        return self.servers[flow.server].backend if flow.server else "custom"
 
 
 _T = TypeVar("_T")
@@ -152,12 +119,28 @@ def settings_file(path: Path | str | None, environ: Mapping[str, str]) -> Path |
 
 
 def _read(kind: type[_T], path: Path) -> _T:
+    document: dict[str, Any] = {}
     try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), kind)
+        document = tomllib.loads(path.read_text("utf-8"))
+        return msgspec.convert(document, kind)
     except (tomllib.TOMLDecodeError, UnicodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {_named(error, document)}") from error
+
+
+def _named(error: msgspec.ValidationError, document: Mapping[str, Any]) -> str:
+    """What is wrong, with the name of the server or flow, for which msgspec says ``[...]``."""
+    kinds: dict[str, type] = {"servers": ServerSettings, "flows": FlowSettings}
+    for table, kind in kinds.items():
+        if f"$.{table}[...]" not in str(error):
+            continue
+        for name, part in document[table].items():
+            try:
+                msgspec.convert(part, kind)
+            except msgspec.ValidationError:
+                return str(error).replace("[...]", f".{name}", 1)
+    return str(error)
 
 
 def _with_environment(settings: _S, environ: Mapping[str, str]) -> _S:

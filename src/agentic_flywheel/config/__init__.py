@@ -1,0 +1,30 @@
+"""Settings: from arguments, environment variables and ``flywheel.toml``, in this order of precedence.
+
+======================  =======================================================================
+FLYWHEEL_CONFIG         the settings file; else ``./flywheel.toml``, else the one in the user's
+                        configuration folder, else none
+FLYWHEEL_REDIS_URL      the Redis to keep sessions in; else REDIS_URL, else ``store.url`` of the
+                        file, else an embedded SQLite file
+FLYWHEEL_PREFIX         what our keys in Redis begin with (``agentic_flywheel``)
+FLYWHEEL_STATE_DIR      where local files are kept (the user's state folder)
+FLYWHEEL_TTL_SECONDS    how long a session is kept after its last use (604800, 7 days; 0: for ever)
+======================  =======================================================================
+"""
+
+from .flows import FlowSettings, FlowTimesToLive, ServerSettings
+from .settings import JournalSettings, Limits, Settings, StoreSettings, settings_file
+from .times import LONGEST_TTL, BadSetting, TimesToLive
+
+__all__ = [
+    "LONGEST_TTL",
+    "BadSetting",
+    "FlowSettings",
+    "FlowTimesToLive",
+    "JournalSettings",
+    "Limits",
+    "ServerSettings",
+    "Settings",
+    "StoreSettings",
+    "TimesToLive",
+    "settings_file",
+]
