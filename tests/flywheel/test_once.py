@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from agentic_flywheel import Flywheel
 from agentic_flywheel.errors import FlowFailed
+from agentic_flywheel.flywheel.once import turn_id_for
 from tests.conftest import start_or_report
 from tests.flywheel.asker import flywheel_at
 from tests.resilience.outage import Outage, guard_of, outage_on, until, until_open, until_replayed
@@ -281,3 +283,24 @@ class TestWhileRedisIsAway:
         assert guard_of(flywheel.sessions).state == "available"
         for each in elsewhere.opened:
             await each.sessions.close()
+
+
+async def test_a_turn_that_was_held_up_does_not_write_behind_the_next(askers: Askers) -> None:
+    """A process that stands still for longer than its claim lasts is taken over from; its turn is an execution."""
+    session_id = await new_session(askers)
+    late = await askers.start(session_id, "late", "key")
+    await askers.begun()
+    late.send_signal(signal.SIGSTOP)
+    try:
+        askers.go()
+        following = askers.open()
+        assert (await following.ask("next", session_id=session_id)).text == "answer to next"
+    finally:
+        late.send_signal(signal.SIGCONT)
+    assert await line_of(late) == "begun"
+    assert await line_of(late) == "False answer to late"
+    await late.wait()
+    assert questions(await following.sessions.require(session_id)) == ["next"]
+    execution = await following.sessions.load_execution(turn_id_for(session_id, "key"))
+    assert execution is not None
+    assert execution.text == "answer to late"

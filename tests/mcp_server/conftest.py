@@ -22,6 +22,7 @@ turn_bytes = 20000
 [flows.echo]
 target = "tests.mcp_server.flows:echo"
 description = "says it again"
+keywords = ["echo", "again"]
 [flows.fail]
 target = "tests.mcp_server.flows:fail"
 [flows.large]

@@ -93,7 +93,7 @@ async def test_the_prompt_holds_what_it_takes_to_go_on(server: Connection) -> No
     await server.call("record_turn", session_id=begun["session_id"], question="Until when?", response="Nine.")
     named = await continuation(server, session_id=begun["session_id"])
     assert named == await continuation(server)
-    for expected in (begun["session_id"], '"rehearsal":"Thursday"', "Until when?", "Nine.", "2 turns"):
+    for expected in (begun["session_id"], "rehearsal: Thursday", "Until when?", "Nine.", "2 turns"):
         assert expected in named
 
 

@@ -13,13 +13,16 @@ class Callers:
     def __init__(self) -> None:
         self.count = 0
         self.first = asyncio.Event()
+        self.gone = asyncio.Event()
         self._hang_up = asyncio.Event()
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Count a caller and keep it waiting."""
+        """Count a caller and keep it waiting, until it is gone."""
         self.count += 1
         self.first.set()
-        await self._hang_up.wait()
+        waiting = asyncio.create_task(self._hang_up.wait())
+        await asyncio.wait((waiting, asyncio.create_task(reader.read())), return_when=asyncio.FIRST_COMPLETED)
+        self.gone.set()
         writer.close()
 
     def hang_up(self) -> None:

@@ -1,14 +1,17 @@
 """Every tool, over stdio, for clients of both protocol eras."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types; used in this one place
 import pytest
+from mcp.types import TextContent, TextResourceContents
 
 from agentic_flywheel.errors import FlywheelError
+from agentic_flywheel.flywheel.packet import estimate_tokens
 from agentic_flywheel.mcp_server.client import Connection, connected
 
 from .conftest import COMMAND
@@ -88,6 +91,51 @@ async def test_only_the_newest_turns_are_resumed_and_all_are_counted(server: Con
         assert [turn["question"] for turn in view["last_turns"]] == [f"q{n}" for n in range(12 - newest, 12)]
 
 
+@pytest.mark.parametrize("tokens", [1000, 2000, 5000])
+async def test_what_is_resumed_costs_no_more_than_its_budget(server: Connection, tokens: int) -> None:
+    """The whole result, that is: text and structured content together, in either era."""
+    session_id = await long_session(server)
+    given = {} if tokens == 2000 else {"tokens": tokens}
+    result = await server.client.call_tool("resume_session", {"session_id": session_id, **given})
+    sent = result.model_dump_json(by_alias=True, exclude_none=True)
+    assert tokens * 2 // 3 < estimate_tokens(sent) <= tokens
+    view, (content,) = result.structured_content, result.content
+    assert isinstance(content, TextContent)
+    assert view["turns"] == 40 == len(view["last_turns"]) + len(view["earlier_turns"]) + view["left_out"]["turns"]
+    assert view["last_turns"][-1]["question"] == "question 39"
+    assert "context.notes" in view["cut"]
+    assert "question 39" in content.text
+    assert view["earlier_turns"][0] in content.text
+
+
+async def test_what_was_cut_can_be_read_elsewhere(server: Connection) -> None:
+    """Where the packet says: by the turn's id, in the resource, and with a larger budget."""
+    session_id = await long_session(server, words=2000)
+    view = await server.call("resume_session", session_id=session_id)
+    assert view["cut"] == ["context.notes", "last_turns"]
+    (turn,) = view["last_turns"]
+    execution = await server.call("get_execution", execution_id=turn["id"])
+    assert execution["output"] == "word " * 2000
+    (document,) = (await server.client.read_resource(f"flywheel://session/{session_id}")).contents
+    assert isinstance(document, TextResourceContents)
+    assert json.loads(document.text)["context"]["notes"] == "note " * 2000
+    larger = await server.call("resume_session", session_id=session_id, tokens=30_000)
+    assert larger["last_turns"][-1]["response"] == "word " * 2000
+    assert larger["context"]["notes"] == "note " * 2000
+    for place in ("more tokens", "get_execution", "flywheel://session/"):
+        assert place in view["more"]
+
+
+async def long_session(server: Connection, *, words: int = 100) -> str:
+    """A session of many turns and a long context."""
+    created = await server.call("create_session", title="A long one", context={"notes": "note " * 2000})
+    session_id: str = created["session_id"]
+    for number in range(40 if words <= 100 else 1):
+        question = f"question {number}"
+        await server.call("record_turn", session_id=session_id, question=question, response="word " * words)
+    return session_id
+
+
 async def test_a_flow_answers_and_records_by_itself(server: Connection) -> None:
     """Without a session it begins one; the flow that was used last answers the next question."""
     first = await server.call("run_flow", question="hello", flow_id="echo", parameters={"mood": "good"})
@@ -105,6 +153,7 @@ async def test_the_flows_are_listed_with_the_default_one(server: Connection) -> 
     assert flows.keys() == {"recap", "echo", "fail", "large", "wait"}
     assert [name for name, flow in flows.items() if flow["is_default"]] == ["recap"]
     assert flows["echo"]["description"] == "says it again"
+    assert (flows["echo"]["keywords"], flows["recap"]["keywords"]) == (["echo", "again"], [])
 
 
 async def test_a_turn_of_the_client_itself_is_recorded_as_such(server: Connection) -> None:
@@ -169,6 +218,8 @@ async def test_an_odd_handle_names_no_other_session(server: Connection, odd: str
 
 async def test_bad_arguments_are_named(server: Connection) -> None:
     assert "last" in await error_of(server, "resume_session", last=-1)
+    for tokens in (-1, 0, 999, 10**9, "many"):
+        assert "tokens" in await error_of(server, "resume_session", tokens=tokens)
     assert "question" in await error_of(server, "run_flow", question="")
     assert "list_flows" in await error_of(server, "run_flow", question="q", flow_id="ecko")
     assert "did you mean 'echo'" in await error_of(server, "create_session", flow_id="ecko")

@@ -10,6 +10,7 @@ import typer
 
 from .options import AsJson, Options, options_of, run
 from .output import print_bytes, print_json, table
+from .resume import resume
 from .transfer import copy
 
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from ..session import UniversalSession
 
 app = typer.Typer(
-    help="Look at sessions, remove them, and move them about.", no_args_is_help=False, add_completion=False
+    help="Look at sessions, go on with them, remove them, and move them about.",
+    no_args_is_help=False,
+    add_completion=False,
 )
 app.command("copy")(copy)
+app.command("resume")(resume)
 
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="The session's id, its handle.")]
 

@@ -1,5 +1,7 @@
 """Turns of a conversation: load the session, run the flow once, record what came of it."""
 
-from .conversation import Flywheel, Reply, Resumed
+from .asking import Reply
+from .conversation import Flywheel, Resumed
+from .packet import LeftOut, Packet
 
-__all__ = ["Flywheel", "Reply", "Resumed"]
+__all__ = ["Flywheel", "LeftOut", "Packet", "Reply", "Resumed"]

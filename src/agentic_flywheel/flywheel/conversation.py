@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ..backends import Flow, FlowRegistry
+from ..backends import FlowRegistry
 from ..config import Settings
-from ..manager import Interrupted, Saved, SessionManager
-from ..session import Execution, InFlight, UniversalSession, check_session_id
+from ..errors import SessionNotFound
+from ..manager import Found, Interrupted, SessionManager
+from ..session import UniversalSession, check_session_id
 from ..wiring import open_flows, open_manager
-from .once import Gate, turn_id_for
-from .runs import run, to_the_end
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to a question, and where it is on record.
-
-    ``turn_id`` is the id of the turn and of its execution, ``saved`` says whether it is safe. ``repeated``
-    says that the question had been asked and answered before, and was not run again.
-    """
-
-    text: str
-    session_id: str
-    turn_id: str
-    flow_id: str
-    duration_ms: int
-    saved: Saved
-    repeated: bool = False
+from .asking import Asker, Reply, Request
+from .once import Gate, execution_of
+from .packet import LAST, TOKENS, Form, Packet, pack, turns_within
+from .records import Records
+from .settling import Settler, has_unsettled
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +46,10 @@ class Flywheel:
     def __init__(self, sessions: SessionManager, flows: FlowRegistry) -> None:
         self.sessions = sessions
         self.flows = flows
-        self._gate = Gate(sessions)
+        records = Records(sessions, flows)
+        self._settler = Settler(sessions, flows, records)
+        self._gate = Gate(sessions, records, self._settler)
+        self._asker = Asker(sessions, flows, records, self._settler, self._gate)
 
     @classmethod
     def from_config(cls, path: Path | str | None = None) -> Self:
@@ -80,7 +71,9 @@ class Flywheel:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.sessions.close()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.sessions.close)
+            stack.push_async_callback(self.flows.close)
 
     async def ask(
         self,
@@ -90,6 +83,8 @@ class Flywheel:
         flow: str | None = None,
         parameters: Mapping[str, Any] | None = None,
         request_key: str | None = None,
+        on_asked: Callable[[str], None] | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> Reply:
         """Ask a flow, and record the turn and its execution.
 
@@ -97,81 +92,86 @@ class Flywheel:
         another. A question that is asked again while it is still running, or with the ``request_key`` of an
         earlier one in the same session, is not run again: it gets the answer of the first.
 
+        Before it is run, earlier turns whose answers did not arrive are looked for at their flow's server, and
+        recorded if they are there. Where the server has lost its side of the conversation, the newest turns go
+        along with the question.
+
         Args:
             question: what to ask.
             session_id: the conversation to go on with; a new one if not given.
             flow: who is asked; the session's current flow if not given, else the default.
             parameters: for this run of the flow.
             request_key: names this request, so that it may be sent again without being run again.
+            on_asked: told the id of the flow when it is asked; not of a question that is not run again.
+            on_text: told each piece of the answer as it arrives, where the flow streams; what it raises is logged.
 
         Raises:
             SessionNotFound, BadSessionId, Damaged, Newer: there is no such session to go on with.
             UnknownFlow: no flow of this name is configured.
             FlowFailed: the flow did not answer; that is on record, and the session still works.
+            FlowUnsettled: no answer arrived, and the flow may have run; see above.
         """
-        session_id, chosen = await self._find(session_id, flow)
-        turn = InFlight(turn_id_for(session_id, request_key), question, chosen.id)
-        async with self._gate.passing(session_id, turn, keyed=request_key is not None) as earlier:
-            if earlier is not None:
-                return self._repeated(session_id, earlier)
-            return await self._take(session_id, chosen, turn, dict(parameters or {}))
+        request = Request(question, flow, parameters or {}, request_key, on_asked, on_text)
+        if session_id is None:
+            return await self._asker.begin(request)
+        return await self._asker.go_on(check_session_id(session_id), request)
 
-    async def resume(self, session_id: str, *, last: int | None = None) -> Resumed:
-        """A session to go on with, and what its user should know.
+    async def packet(
+        self,
+        session_id: str | None = None,
+        *,
+        tokens: int = TOKENS,
+        last: int = LAST,
+        forms: Collection[Form] = ("json", "text"),
+        more: str = "a larger budget of tokens",
+    ) -> Packet:
+        """What a model needs to go on with a session, in so many tokens at most.
+
+        Only the newest turns are loaded, so that it costs the same at any length of the session.
+
+        Args:
+            session_id: the session; the one used last if not given.
+            tokens: what the packet may cost (estimated; see `agentic_flywheel.flywheel.packet.tokens`).
+            last: how many turns it holds word for word at most.
+            forms: how it will be sent: as `Packet.to_dict`, as `Packet.to_text`, or as both, which then cost
+                so much together.
+            more: what the packet says about where the rest is.
+
+        Raises:
+            SessionNotFound, BadSessionId, Damaged, Newer, Unavailable: there is no such session to go on with.
+            BadInput: the session's handle alone takes more tokens, and it says how many; or ``last`` is negative.
+        """
+        resumed = await self.resume(session_id, last=turns_within(tokens))
+        return pack(resumed, tokens=tokens, last=last, forms=forms, more=more)
+
+    async def resume(self, session_id: str | None = None, *, last: int | None = None) -> Resumed:
+        """A session to go on with (the one used last if not given), and what its user should know.
+
+        Answers that did not arrive in time are looked for before, as `ask` does.
 
         Raises:
             SessionNotFound, BadSessionId, Damaged, Newer, Unavailable: there is no such session to go on with.
         """
-        loaded = await self.sessions.load(session_id, last=last)
-        return Resumed(loaded.need(), loaded.behind, await self._gate.interrupted(session_id))
-
-    async def _find(self, session_id: str | None, flow: str | None) -> tuple[str, Flow]:
-        """The session to go on with, made and stored if it is a new one, and the flow that is asked."""
         if session_id is None:
-            chosen = self.flows.choose(flow, None)
-            session = UniversalSession(backend=chosen.backend, current_flow_id=chosen.id)
-            await self.sessions.save_session(session)
-            return session.id, chosen
-        check_session_id(session_id)
-        if flow is not None:
-            return session_id, self.flows.get(flow)
-        known = await self.sessions.require_or_stand_in(session_id, self.flows.default, last=0)
-        return session_id, self.flows.choose(None, known.current_flow_id)
+            session_id = await self._used_last()
+        loaded = await self.sessions.load(session_id, last=last)
+        session = loaded.need()
+        found = await self._gate.found(session_id)
+        if await self._settled(session, found):
+            loaded = await self.sessions.load(session_id, last=last)
+            session, found = loaded.need(), await self._gate.found(session_id)
+        return Resumed(session, loaded.behind, found.interrupted if found is not None else None)
 
-    async def _take(self, session_id: str, flow: Flow, turn: InFlight, parameters: dict[str, Any]) -> Reply:
-        """Run a turn and record it."""
-        session = await self.sessions.require_or_stand_in(session_id, flow.backend, last=flow.turns)
-        execution = Execution(
-            id=turn.turn_id,
-            session_id=session_id,
-            flow_id=flow.id,
-            backend=flow.backend,
-            status="running",
-            question=turn.question,
-            parameters=parameters,
-            started_at=turn.started_at,
-        )
-        answer = await run(flow, session, execution, self.sessions)
-        session.current_flow_id = flow.id
-        session.record(
-            id=execution.id,
-            timestamp=execution.started_at,
-            question=turn.question,
-            response=answer.text,
-            flow_id=flow.id,
-            duration_ms=execution.duration_ms,
-        )
-        saved = await to_the_end(self._record(session, execution))
-        return Reply(answer.text, session_id, execution.id, flow.id, execution.duration_ms or 0, saved)
+    async def _used_last(self) -> str:
+        for summary in await self.sessions.list_sessions(limit=10):  # more than one: damaged ones are left out
+            return summary.id
+        raise SessionNotFound("there is no session yet")
 
-    async def _record(self, session: UniversalSession, execution: Execution) -> Saved:
-        """Save a turn; where the session cannot take it, at least its execution."""
-        saved = await self.sessions.save_session(session, executions=[execution])
-        if saved.outcome == "refused":
-            await self.sessions.save_execution(execution)
-        return saved
-
-    def _repeated(self, session_id: str, execution: Execution) -> Reply:
-        saved = Saved("stored", self.sessions.store.where)
-        text, flow_id = execution.text, execution.flow_id or ""
-        return Reply(text, session_id, execution.id, flow_id, execution.duration_ms or 0, saved, repeated=True)
+    async def _settled(self, session: UniversalSession, found: Found | None) -> bool:
+        """Whether turns of a session that nobody runs now turned out to be answered."""
+        if found is not None and found.running:
+            return False
+        interrupted = found.interrupted if found is not None else None
+        if interrupted is not None:
+            return await self._settler.settle(session.id, [execution_of(session.id, interrupted)])
+        return has_unsettled(session) and await self._settler.settle(session.id)

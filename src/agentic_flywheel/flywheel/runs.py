@@ -3,58 +3,73 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..backends import Answer, Flow, Question
-from ..errors import FlowError, FlowFailed
-from ..manager import SessionManager
-from ..session import Execution, UniversalSession
+from ..errors import FlowError, FlowFailed, FlowUnsettled
+from ..session import Execution
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-async def run(flow: Flow, session: UniversalSession, execution: Execution, sessions: SessionManager) -> Answer:
-    """The answer of a flow; the execution notes how it went, and a failure is stored at once.
+async def run(flow: Flow, question: Question, execution: Execution) -> Answer:
+    """The answer of a flow; the execution notes how it went.
 
     Raises:
         FlowFailed: there is no answer; the message names the flow.
+        FlowUnsettled: there is none as far as we know.
     """
     start = time.perf_counter()
     try:
         async with asyncio.timeout(flow.timeout) as watch:
-            answer = await flow.ask(Question(execution.question, session, execution.parameters))
+            answer = await flow.ask(question)
     except asyncio.CancelledError:
-        await _put_failure(sessions, execution, "cancelled", "the caller cancelled it", start)
+        execution.status, execution.error = "cancelled", "the caller cancelled it"
         raise
     except Exception as error:
-        status, message = _problem(flow, error, timed_out=watch.expired())
-        await _put_failure(sessions, execution, status, message, start)
-        raise FlowFailed(message) from error
+        failure = _failure(flow, error, timed_out=watch.expired())
+        execution.status = "unknown" if isinstance(failure, FlowUnsettled) else "failed"
+        execution.error = str(failure)
+        execution.output = error.output if isinstance(error, FlowFailed) else None
+        raise failure from error
+    finally:
+        execution.duration_ms = round((time.perf_counter() - start) * 1000)
     execution.status, execution.output, execution.text = "completed", answer.output, answer.text
-    execution.duration_ms = _milliseconds_since(start)
     return answer
 
 
-def _problem(flow: Flow, error: Exception, *, timed_out: bool) -> tuple[str, str]:
-    """How a run ended that gave no answer, and what to say about it."""
+def _failure(flow: Flow, error: Exception, *, timed_out: bool) -> FlowFailed:
+    """What to raise for a run that gave no answer."""
     if timed_out:
-        return (
-            "unknown",
-            f"flow {flow.id!r} did not answer within {flow.timeout:g} s; raise flows.{flow.id}.timeout",
+        return FlowUnsettled(
+            f"flow {flow.id!r} did not answer within {flow.timeout:g} s; raise flows.{flow.id}.timeout"
         )
-    if isinstance(error, FlowError):
-        return "failed", str(error)
-    return "failed", f"flow {flow.id!r} raised {error!r}"
+    if isinstance(error, FlowUnsettled):
+        return FlowUnsettled(str(error))
+    return FlowFailed(str(error) if isinstance(error, FlowError) else f"flow {flow.id!r} raised {error!r}")
 
 
-async def _put_failure(
-    sessions: SessionManager, execution: Execution, status: str, error: str, start: float
-) -> None:
-    execution.status, execution.error = status, error
-    execution.duration_ms = _milliseconds_since(start)
-    await to_the_end(sessions.save_execution(execution))
+class Listener:
+    """Passes pieces of an answer on. One that cannot take them is not told any more, and costs no answer."""
+
+    def __init__(self, on_text: Callable[[str], None]) -> None:
+        self._on_text: Callable[[str], None] | None = on_text
+
+    def tell(self, piece: str) -> None:
+        """Pass a piece on."""
+        if self._on_text is None:
+            return
+        try:
+            self._on_text(piece)
+        except Exception as error:  # it is the caller's
+            log.warning("on_text raised %s, and is not called any more for this answer", type(error).__name__)
+            self._on_text = None
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
@@ -63,9 +78,7 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait((task,))
+        while not task.done():
+            with suppress(asyncio.CancelledError):  # anyio cancels again at every await
+                await asyncio.wait((task,))
         raise
-
-
-def _milliseconds_since(start: float) -> int:
-    return round((time.perf_counter() - start) * 1000)

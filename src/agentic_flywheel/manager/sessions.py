@@ -84,19 +84,22 @@ class SessionManager:
         """Close files and connections; the manager may be used again, it opens them on first use."""
         await self.store.close()
 
-    async def save_session(self, session: UniversalSession, *, executions: Iterable[Execution] = ()) -> Saved:
+    async def save_session(
+        self, session: UniversalSession, *, executions: Iterable[Execution] = (), ttl: TimesToLive | None = None
+    ) -> Saved:
         """Store what changed in a session since it was loaded or last saved.
 
         Others may have written it meanwhile: their turns and ours are both kept, and the session is brought
         up to date with what is stored. New turns with a ``flow_id`` are stored as executions and in the
-        history of their flow too; ``executions`` may have a fuller one under the turn's id.
+        history of their flow too; ``executions`` may have a fuller one under the turn's id. ``ttl`` says how
+        long executions and their histories are kept, if not as usual.
         """
         start = time.perf_counter()
         origin = origin_of(session, self.store)
         try:
             async with origin.saving:
                 with within(self.budget):
-                    done = await self._save(session, origin, executions)
+                    done = await self._save(session, origin, executions, ttl)
         except (BadInput, StoreError) as error:
             log.warning("session %s was not saved: %s", session.id, type(error).__name__)
             return self._refused(_left_alone(session.id, error))
@@ -117,7 +120,9 @@ class SessionManager:
         self.meter.counts["refused"] += 1
         return Saved("refused", self.store.where, reason)
 
-    async def _save(self, session: UniversalSession, origin: Origin, given: Iterable[Execution]) -> Committed:
+    async def _save(
+        self, session: UniversalSession, origin: Origin, given: Iterable[Execution], kept: TimesToLive | None
+    ) -> Committed:
         check_session_id(session.id)
         older: Sequence[bytes] = ()
         if session.history.older and rewrites(session, origin) and session.history is origin.history:
@@ -125,7 +130,7 @@ class SessionManager:
         ttl = self.ttl.session if session.ttl_seconds is None else session.ttl_seconds
         draft = draft_of(session, origin, older, ttl)
         self._check_sizes(draft.written)
-        records = self._records(session, draft.fresh, given)
+        records = self._records(session, draft.fresh, given, kept)
         change = structs.replace(draft.change, records=records) if records else draft.change
         done = await self._commit(change, draft)
         adopt(session, origin, draft, done)
@@ -170,7 +175,11 @@ class SessionManager:
                 )
 
     def _records(
-        self, session: UniversalSession, turns: Iterable[Turn], given: Iterable[Execution]
+        self,
+        session: UniversalSession,
+        turns: Iterable[Turn],
+        given: Iterable[Execution],
+        ttl: TimesToLive | None,
     ) -> list[Record]:
         executions = {
             turn.id: Execution.of_turn(turn, session.id, session.backend)
@@ -178,10 +187,11 @@ class SessionManager:
             if isinstance(turn.id, str) and isinstance(turn.flow_id, str)
         }
         executions |= {execution.id: execution for execution in given}
-        return [record for execution in executions.values() for record in self._encode(execution)]
+        return [record for execution in executions.values() for record in self._encode(execution, ttl)]
 
-    def _encode(self, execution: Execution) -> list[Record]:
-        return encode_execution(execution, ttl=self.ttl.execution, history_ttl=self.ttl.history)
+    def _encode(self, execution: Execution, ttl: TimesToLive | None) -> list[Record]:
+        kept = ttl or self.ttl
+        return encode_execution(execution, ttl=kept.execution, history_ttl=kept.history)
 
     async def load(self, session_id: str, *, last: int | None = None) -> Loaded:
         """A session by its id, or why there is none: absent, unavailable, damaged and newer are told apart.
@@ -302,11 +312,11 @@ class SessionManager:
             raise StoreError(f"the fork could not be saved: {saved.reason}")
         return fork
 
-    async def save_execution(self, execution: Execution) -> Saved:
-        """Store an execution, and its entry in the history of its flow."""
+    async def save_execution(self, execution: Execution, *, ttl: TimesToLive | None = None) -> Saved:
+        """Store an execution, and its entry in the history of its flow; for ``ttl`` see `save_session`."""
         try:
             with within(self.budget):
-                stored = await self.store.put(self._encode(execution))
+                stored = await self.store.put(self._encode(execution, ttl))
         except (BadInput, StoreError) as error:
             log.warning("execution %s was not saved: %s", execution.id, type(error).__name__)
             return self._refused(str(error))

@@ -82,11 +82,14 @@ class TurnsInFlight:
         """The fence of the claim under which a turn is run here; 0 if there is none."""
         return self._held.get(turn_id, ("", 0))[1] if isinstance(turn_id, str) else 0
 
+    def disown(self, turn_id: str) -> None:
+        """Have a turn that was begun here be written under no claim: another turn's owner puts it on record."""
+        self._held.pop(turn_id, None)
+
     async def still_has(self, session_id: str, turn_id: object) -> bool:
-        """Whether a turn's claim is the one that the session has now."""
-        claim = await self._store.claimed(session_id)
-        holder, _ = self._held.get(turn_id, ("", 0)) if isinstance(turn_id, str) else ("", 0)
-        return claim is not None and not claim.ended and claim.turn_id == holder
+        """Whether the claim under which a turn is run here is the one that the session has now."""
+        claim, fence = await self._store.claimed(session_id), self.fence_of(turn_id)
+        return claim is not None and not claim.ended and claim.fence == fence > 0
 
     @asynccontextmanager
     async def kept(self, session_id: str, turn: InFlight) -> AsyncIterator[None]:

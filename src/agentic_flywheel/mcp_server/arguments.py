@@ -15,7 +15,17 @@ Handle = Annotated[
 ]
 Question = Annotated[str, Field(description="what was asked", min_length=1)]
 FlowId = Annotated[str, Field(description="a flow's id, as list_flows gives it")]
-LastTurns = Annotated[int, Field(ge=0, le=200, description="how many of the newest turns to return")]
+LastTurns = Annotated[
+    int, Field(ge=0, le=200, description="how many of the newest turns to return word for word, if they fit")
+]
+Tokens = Annotated[
+    int,
+    Field(
+        ge=1000,
+        le=100_000,
+        description="how many tokens the result may cost, estimated: text and structured content together",
+    ),
+]
 Values = Annotated[dict[str, Any], Field(description="keys and JSON values")]
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from pydantic import Field, ValidationError
 
 from ..errors import Damaged, SessionNotFound
 from ..flywheel import Flywheel
+from ..jsontext import sendable
 from .arguments import FlowId, Handle, Question, Values, add_tool
 from .models import (
     ExecutionView,
@@ -18,9 +20,9 @@ from .models import (
     SaveState,
     TurnRecorded,
     count_turns,
-    sendable,
 )
 from .problems import as_tool_errors, insist
+from .progress import progress_of
 
 CLIENT = "client"
 """The flow id of turns that the client answered by itself."""
@@ -42,6 +44,7 @@ class FlowTools:
 
     async def run_flow(
         self,
+        context: Context[Any, Any],
         question: Question,
         session_id: Annotated[
             Handle | None, Field(description="the conversation to go on with; a new one is begun if not given")
@@ -62,13 +65,16 @@ class FlowTools:
         question. If saved.outcome is "refused", the answer is good but not on record: tell the user why.
         """
         with as_tool_errors():
-            reply = await self._flywheel.ask(
-                question,
-                session_id=session_id,
-                flow=flow_id,
-                parameters=parameters,
-                request_key=request_key,
-            )
+            async with progress_of(context) as progress:
+                reply = await self._flywheel.ask(
+                    question,
+                    session_id=session_id,
+                    flow=flow_id,
+                    parameters=parameters,
+                    request_key=request_key,
+                    on_asked=progress.asked if progress else None,
+                    on_text=progress.said if progress else None,
+                )
             return FlowAnswer.of(reply)
 
     async def list_flows(self) -> FlowList:

@@ -8,11 +8,11 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..backends import Flow
-from ..codec import Summary, title_of
-from ..flywheel import Reply, Resumed
+from ..codec import Summary
+from ..flywheel import Reply
+from ..jsontext import sendable
 from ..manager import Saved
 from ..session import UniversalSession
-from ..session.values import plain
 
 
 class SaveState(BaseModel):
@@ -39,8 +39,18 @@ class SessionCreated(BaseModel):
     saved: SaveState
 
 
+class LeftOut(BaseModel):
+    """What there was no room for."""
+
+    turns: int = Field(description="how many turns: the oldest ones")
+    since: str | None = Field(description="when these began, UTC")
+    until: str | None = Field(description="when the newest of them was, UTC")
+    context_keys: list[str] = Field(description="keys of the context that are not shown")
+    further_context_keys: int = Field(description="how many more of them there are")
+
+
 class SessionView(BaseModel):
-    """A session: what it knows, and its newest turns."""
+    """What it takes to go on with a session, within a budget of tokens."""
 
     session_id: str
     title: str | None
@@ -52,39 +62,19 @@ class SessionView(BaseModel):
     context: dict[str, Any] = Field(description="what the conversation knows, by key")
     turns: int = Field(description="how many turns the session has")
     last_turns: list[dict[str, Any]] = Field(
-        description="the newest turns, oldest first: id (also of the turn's execution), timestamp, question, "
-        "flow_id, response, duration_ms"
+        description="the newest turns word for word, oldest first: id (also of the turn's execution), timestamp, "
+        "question, flow_id, response, duration_ms"
     )
+    earlier_turns: list[str] = Field(description="the turns before those, oldest first, in a line each")
     interrupted: str | None = Field(
-        default=None,
-        description="a question that was begun and never answered: tell the user, ask again only if they want",
+        description="a question that was begun and never answered: tell the user, ask again only if they want"
     )
     behind: bool = Field(
-        default=False,
-        description="the store is away: this is what this machine knows; new turns of others may be lacking",
+        description="the store is away: this is what this machine knows; new turns of others may be lacking"
     )
-
-    @classmethod
-    def of(cls, resumed: Resumed) -> Self:
-        """The session as it was loaded: with as many turns as were asked for."""
-        session = resumed.session
-        own = {
-            "session_id": session.id,
-            "title": title_of(session),
-            "status": session.status,
-            "backend": session.backend,
-            "current_flow_id": session.current_flow_id,
-            "created_at": _text(session.metadata.get("created_at")),
-            "last_active": _text(session.metadata.get("last_active")),
-            "context": plain(session.context, "context"),
-        }
-        return cls(
-            **sendable(own),
-            turns=count_turns(session),
-            last_turns=turns_of(session),
-            interrupted=sendable(str(resumed.interrupted)) if resumed.interrupted else None,
-            behind=resumed.behind,
-        )
+    cut: list[str] = Field(description="what is not whole: context.KEY, last_turns (then it is one), or a field")
+    left_out: LeftOut
+    more: str | None = Field(description="where the rest is, if something was cut or left out")
 
 
 class SessionLine(BaseModel):
@@ -167,13 +157,18 @@ class FlowLine(BaseModel):
     flow_id: str
     backend: str
     description: str
+    keywords: list[str] = Field(description="words in a question for which it is the right one to ask")
     is_default: bool
 
     @classmethod
     def of(cls, flow: Flow, default: str) -> Self:
         """The line of a flow."""
         return cls(
-            flow_id=flow.id, backend=flow.backend, description=flow.description, is_default=flow.id == default
+            flow_id=flow.id,
+            backend=flow.backend,
+            description=flow.description,
+            keywords=list(flow.keywords),
+            is_default=flow.id == default,
         )
 
 
@@ -213,23 +208,3 @@ class ExecutionView(BaseModel):
 def count_turns(session: UniversalSession) -> int:
     """How many turns a session has, those included that were not loaded."""
     return session.history.older + len(session.history)
-
-
-def turns_of(session: UniversalSession) -> list[dict[str, Any]]:
-    """The loaded turns of a session in JSON types."""
-    return [sendable(plain(dict(turn), "history")) for turn in session.history]
-
-
-def sendable(value: Any) -> Any:
-    """The JSON value as UTF-8 can carry it: half an emoji (others write such) becomes U+FFFD."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [sendable(item) for item in value]
-    if isinstance(value, dict):
-        return {sendable(key): sendable(item) for key, item in value.items()}
-    return value
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

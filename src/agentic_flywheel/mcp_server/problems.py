@@ -14,6 +14,7 @@ from ..errors import (
     BadSessionId,
     Damaged,
     FlowFailed,
+    FlowUnsettled,
     FlywheelError,
     Misconfigured,
     Newer,
@@ -33,6 +34,11 @@ _ADVICE: list[tuple[type[FlywheelError], str]] = [
         "Pass a session_id exactly as create_session, run_flow or list_sessions gave it.",
     ),
     (UnknownFlow, "Call list_flows to see the flows that there are."),
+    (
+        FlowUnsettled,
+        "It is on record as unknown, and the session can be used as before. If its server still answers, the next "
+        "run_flow or resume_session of the session records that: look there before you ask the same again.",
+    ),
     (FlowFailed, "The failed run is on record, and the session can be used as before."),
     (
         Damaged,

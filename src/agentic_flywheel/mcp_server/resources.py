@@ -8,9 +8,10 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import ResourceSecurity
 
 from ..flywheel import Flywheel
-from ..jsontext import encode
+from ..jsontext import encode, sendable
 from ..session import UniversalSession
-from .models import count_turns, sendable, turns_of
+from ..session.values import plain
+from .models import count_turns
 from .problems import as_resource_errors
 
 SESSION_URI = "flywheel://session/{session_id}"
@@ -47,4 +48,5 @@ def shown_document(session: UniversalSession) -> str:
     total, older = count_turns(session), session.history.older
     note = f"the newest {total - older} of {total} turns" if older else f"all {total} turns"
     shown = {"turns": total, "first": older + 1 if total > older else None, "note": note}
-    return encode(sendable(session.head()) | {"history": turns_of(session), "shown": shown}).decode()
+    turns = [plain(dict(turn), "history") for turn in session.history]
+    return encode(sendable(session.head() | {"history": turns, "shown": shown})).decode()

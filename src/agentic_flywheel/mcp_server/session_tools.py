@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from mcp.server import MCPServer
+from mcp.types import CallToolResult, TextContent
 from pydantic import Field
 
 from ..errors import BadInput, SessionNotFound
 from ..flywheel import Flywheel
+from ..flywheel.packet import LAST, TOKENS
+from ..jsontext import sendable
 from ..manager import SessionManager
 from ..session import UniversalSession, now
 from ..session.values import plain, rich
-from .arguments import FlowId, Handle, LastTurns, Values, add_tool
+from .arguments import FlowId, Handle, LastTurns, Tokens, Values, add_tool
 from .models import (
     ContextUpdated,
     SaveState,
@@ -23,9 +26,14 @@ from .models import (
     SessionList,
     SessionView,
     count_turns,
-    sendable,
 )
 from .problems import as_tool_errors, insist
+
+ENVELOPE = 90
+"""Tokens of a result that are not the packet: the names of its parts, and what the protocol adds."""
+
+MORE = "resume_session with more tokens; get_execution with a turn's id; the resource flywheel://session/SESSION_ID"
+"""Where the rest of a packet is."""
 
 
 class SessionTools:
@@ -69,15 +77,18 @@ class SessionTools:
             kept = self._sessions.ttl.session if ttl_seconds is None else ttl_seconds
             return SessionCreated(session_id=session.id, kept_seconds=kept, saved=SaveState.of(saved))
 
-    async def resume_session(self, session_id: Handle | None = None, last: LastTurns = 10) -> SessionView:
-        """Go on with a conversation: its context, its newest turns, and a question that was never answered.
+    async def resume_session(
+        self, session_id: Handle | None = None, last: LastTurns = LAST, tokens: Tokens = TOKENS
+    ) -> Annotated[CallToolResult, SessionView]:
+        """Go on with a conversation: what it knows, its newest turns, and a question that was never answered.
 
         Without a session_id it takes the session that was used last. Call this first whenever the user refers
         to an earlier conversation.
         """
         with as_tool_errors():
-            found = session_id if session_id is not None else await used_last(self._sessions)
-            return SessionView.of(await self._flywheel.resume(found, last=last))
+            packet = await self._flywheel.packet(session_id, tokens=tokens - ENVELOPE, last=last, more=MORE)
+            text = TextContent(type="text", text=packet.to_text())
+            return CallToolResult(content=[text], structured_content=packet.to_dict())
 
     async def list_sessions(
         self, limit: Annotated[int, Field(ge=1, le=200, description="how many at most")] = 20
@@ -130,17 +141,6 @@ class SessionTools:
             if not await self._sessions.delete_session(session_id):
                 raise SessionNotFound(f"no session {session_id!r}: it was deleted before, has expired or never was")
             return SessionDeleted(session_id=session_id)
-
-
-async def used_last(sessions: SessionManager) -> str:
-    """The handle of the session that was used last.
-
-    Raises:
-        SessionNotFound: there is none at all.
-    """
-    for summary in await sessions.list_sessions(limit=10):  # more than one: damaged ones are left out of it
-        return summary.id
-    raise SessionNotFound("there is no session yet")
 
 
 def _creation(sessions: SessionManager) -> str:

@@ -1,0 +1,168 @@
+"""Asking a flow in a session: when it is the turn's turn, with what the flow has to know, and on record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..backends import Answer, Flow, FlowRegistry, Question
+from ..backends.recent import Recent
+from ..errors import FlowFailed
+from ..manager import Saved, SessionManager
+from ..session import Execution, InFlight, UniversalSession
+from .once import Busy, Gate, turn_id_for
+from .records import Records
+from .rehydration import replay_for
+from .runs import Listener, run, to_the_end
+from .settling import Settler, has_unsettled
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a question, and where it is on record.
+
+    ``turn_id`` is the id of the turn and of its execution, ``saved`` says whether it is safe. ``repeated``
+    says that the question had been asked and answered before, and was not run again.
+    """
+
+    text: str
+    session_id: str
+    turn_id: str
+    flow_id: str
+    duration_ms: int
+    saved: Saved
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks of a session; see `Flywheel.ask`."""
+
+    question: str
+    flow: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    key: str | None = None
+    on_asked: Callable[[str], None] | None = None
+    on_text: Callable[[str], None] | None = None
+
+
+class Asker:
+    """Asks flows in sessions.
+
+    It remembers which flow a session was asked with last. So a session that goes on need not be loaded once
+    more, only to learn that, before it can be claimed.
+    """
+
+    def __init__(
+        self, sessions: SessionManager, flows: FlowRegistry, records: Records, settler: Settler, gate: Gate
+    ) -> None:
+        self._sessions = sessions
+        self._flows = flows
+        self._records = records
+        self._settler = settler
+        self._gate = gate
+        self._asked_last: Recent[Flow] = Recent()
+
+    async def begin(self, request: Request) -> Reply:
+        """Ask in a new session; for the errors see `Flywheel.ask`."""
+        flow = self._flows.choose(request.flow, None)
+        session = UniversalSession(backend=flow.backend, current_flow_id=flow.id)
+        await self._sessions.save_session(session)
+        return await self._ask(session.id, flow, request)
+
+    async def go_on(self, session_id: str, request: Request) -> Reply:
+        """Ask in a session; for the errors see `Flywheel.ask`."""
+        if request.flow is not None:
+            return await self._ask(session_id, self._flows.get(request.flow), request)
+        last = self._asked_last.get(session_id)
+        if last is not None:
+            try:
+                return await self._ask(session_id, last, request, certain=False)
+            except (Busy, _AnotherFlow):
+                pass
+        known = await self._sessions.require_or_stand_in(session_id, self._flows.default, last=0)
+        return await self._ask(session_id, self._flows.choose(None, known.current_flow_id), request)
+
+    async def _ask(self, session_id: str, flow: Flow, request: Request, *, certain: bool = True) -> Reply:
+        """Ask a flow when it is the turn's turn.
+
+        Raises:
+            Busy, _AnotherFlow: it is not certain that this is the flow to ask, and it matters, or is not.
+        """
+        turn = InFlight(turn_id_for(session_id, request.key), request.question, flow.id)
+        passing = self._gate.passing(
+            session_id, turn, keyed=request.key is not None, idempotent=flow.idempotent, waits=certain
+        )
+        async with passing as earlier:
+            if earlier is not None:
+                return self._repeated(session_id, earlier)
+            session = await self._load(session_id, flow)
+            if not certain and self._flows.choose(None, session.current_flow_id) is not flow:
+                raise _AnotherFlow
+            return await self._take(flow, turn, session, request)
+
+    async def _load(self, session_id: str, flow: Flow) -> UniversalSession:
+        """The session for a turn, once what can be settled in it is."""
+        session = await self._sessions.require_or_stand_in(session_id, flow.backend, last=flow.turns)
+        if has_unsettled(session) and await self._settler.settle(session_id):
+            return await self._sessions.require_or_stand_in(session_id, flow.backend, last=flow.turns)
+        return session
+
+    async def _take(self, flow: Flow, turn: InFlight, session: UniversalSession, request: Request) -> Reply:
+        """Run a turn and record it."""
+        execution = Execution(
+            id=turn.turn_id,
+            session_id=session.id,
+            flow_id=flow.id,
+            backend=flow.backend,
+            status="running",
+            question=turn.question,
+            parameters=dict(request.parameters),
+            started_at=turn.started_at,
+        )
+        answer = await self._run(flow, session, execution, request)
+        session.current_flow_id = flow.id
+        session.record(
+            id=execution.id,
+            timestamp=execution.started_at,
+            question=turn.question,
+            response=answer.text,
+            flow_id=flow.id,
+            duration_ms=execution.duration_ms,
+        )
+        saved = await to_the_end(self._records.put(execution, session))
+        self._asked_last.put(session.id, flow)
+        return Reply(answer.text, session.id, execution.id, flow.id, execution.duration_ms or 0, saved)
+
+    async def _run(self, flow: Flow, session: UniversalSession, execution: Execution, request: Request) -> Answer:
+        """The flow's answer; where this raises, it is on record that there is none."""
+        listener = Listener(request.on_text).tell if request.on_text is not None else None
+        question = Question(request.question, session, execution.parameters, on_text=listener)
+        replay = await replay_for(flow, question, self._sessions)
+        if replay is not None:
+            question = replace(question, replay=replay.turns)
+            execution.extra["rehydrated"] = replay.note()
+        if request.on_asked is not None:
+            request.on_asked(flow.id)
+        try:
+            return await run(flow, question, execution)
+        except (FlowFailed, asyncio.CancelledError):
+            await to_the_end(self._put_failure(session.id, execution))
+            raise
+
+    async def _put_failure(self, session_id: str, execution: Execution) -> None:
+        if execution.status == "unknown":
+            await self._settler.put_unknown(session_id, execution)
+        else:
+            await self._records.put(execution)
+
+    def _repeated(self, session_id: str, execution: Execution) -> Reply:
+        saved = Saved("stored", self._sessions.store.where)
+        text, flow_id = execution.text, execution.flow_id or ""
+        return Reply(text, session_id, execution.id, flow_id, execution.duration_ms or 0, saved, repeated=True)
+
+
+class _AnotherFlow(Exception):
+    """The session's current flow is not the one that it was asked with last here."""

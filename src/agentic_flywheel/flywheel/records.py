@@ -1,0 +1,51 @@
+"""Runs of flows on record: stored for as long as their flows say, and found again."""
+
+from __future__ import annotations
+
+from ..backends import FlowRegistry
+from ..config import TimesToLive
+from ..errors import StoreError, UnknownFlow
+from ..manager import Saved, SessionManager
+from ..session import Execution, UniversalSession
+
+
+class Records:
+    """Stores executions, each for as long as its flow's settings say."""
+
+    def __init__(self, sessions: SessionManager, flows: FlowRegistry) -> None:
+        self._sessions = sessions
+        self._flows = flows
+
+    async def put(self, execution: Execution, session: UniversalSession | None = None) -> Saved:
+        """Store an execution, in one commit with what changed in its session if that is given.
+
+        Where the session cannot take it, at least the execution is stored.
+        """
+        ttl = self._ttl(execution.flow_id)
+        if session is None:
+            return await self._sessions.save_execution(execution, ttl=ttl)
+        saved = await self._sessions.save_session(session, executions=[execution], ttl=ttl)
+        if saved.outcome == "refused":
+            await self._sessions.save_execution(execution, ttl=ttl)
+        return saved
+
+    def _ttl(self, flow_id: str | None) -> TimesToLive | None:
+        try:
+            flow = self._flows.get(flow_id or "")
+        except UnknownFlow:  # by now: another process may have other settings
+            return None
+        if flow.execution_ttl is None and flow.history_ttl is None:
+            return None
+        usual = self._sessions.ttl
+        return TimesToLive(
+            session=usual.session,
+            execution=usual.execution if flow.execution_ttl is None else flow.execution_ttl,
+            history=usual.history if flow.history_ttl is None else flow.history_ttl,
+        )
+
+    async def find(self, execution_id: str) -> Execution | None:
+        """An execution, or None also where the store cannot tell: that keeps no question from being asked."""
+        try:
+            return await self._sessions.load_execution(execution_id)
+        except StoreError:
+            return None
