@@ -1,10 +1,14 @@
 # make demo     install the package and run its main job
 # make test     run the whole test suite           make test ARGS="-k journal"
 # make test-coaia   the same for what users of coaia have, with coaia in an environment of its own
+# make test-lfx       conversations over the death of every process, on a real `lfx serve`: 4 minutes, 0.5 GB
+# make test-langflow  the same on a real Langflow: 10 minutes, 2 GB
+# make test-flowise   the same on a real Flowise: 12 minutes, 2 once it is installed, 3 GB; it needs npm
 # make chaos    the proof, about 5 minutes: faults against what was accepted   make chaos ARGS="--seed 7"
 # make bench    ours beside its peers, about 20 minutes; ARGS="--quick" about 3   make bench ARGS="--peers ours,floor"
 # make bench-small   a session against PING, a long one against a short one, in a minute
 # make bench-extremes   a million turns, large turns and heads, and how long Redis is held up, in half a minute
+# make bench-flows   what is added to a call of a flow, in two minutes
 # make check    format, lint, types, import layers, documentation
 # make format   put the code in the house's format
 # make clean    remove everything that the other targets made
@@ -19,13 +23,18 @@ PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # It pins an old redis, so it has an environment of its own.
 COAIA := .venv-coaia
 
+# Servers of flows, each with an environment of its own.
+LFX      := .venv-lfx
+LANGFLOW := .venv-langflow
+FLOWISE  := .flowise
+
 # The benchmark's own, with one for each peer inside.
 BENCH := .venv-bench
 
 # The documentation's own check, once there is one.
 CHECK_DOCS := $(wildcard scripts/check_docs.py)
 
-.PHONY: help demo test test-coaia chaos bench bench-small bench-extremes check format clean
+.PHONY: help demo test test-coaia test-lfx test-langflow test-flowise chaos bench bench-small bench-extremes bench-flows check format clean
 # Two pips in one environment would spoil it under make -j.
 .NOTPARALLEL:
 
@@ -41,6 +50,15 @@ test: $(VENV)/.dev
 test-coaia: $(VENV)/.dev $(COAIA)/.made
 	$(BIN)/python -m pytest tests/interop $(ARGS)
 
+test-lfx: $(VENV)/.dev $(LFX)/.made
+	$(BIN)/python -m pytest tests/real_flows/test_lfx.py $(ARGS)
+
+test-langflow: $(VENV)/.dev $(LANGFLOW)/.made
+	$(BIN)/python -m pytest tests/real_flows/test_langflow.py $(ARGS)
+
+test-flowise: $(VENV)/.dev $(FLOWISE)/.made
+	$(BIN)/python -m pytest tests/real_flows/test_flowise.py $(ARGS)
+
 chaos: $(VENV)/.dev
 	$(BIN)/python -m chaos $(ARGS)
 
@@ -52,6 +70,9 @@ bench-small: $(VENV)/.dev
 
 bench-extremes: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.extremes
+
+bench-flows: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.flows
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -65,7 +86,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(COAIA) $(BENCH) build dist .hypothesis .grimp_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(COAIA) $(LFX) $(LANGFLOW) $(FLOWISE) $(BENCH) build dist .hypothesis .grimp_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests chaos -name __pycache__ -prune -exec rm -rf {} +
 
 # One environment, a stamp for each thing that was put into it. The install is editable, so new code needs no new
@@ -85,6 +106,29 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml requirements-dev.txt
 $(COAIA)/.made:
 	$(PYTHON) -m venv --clear $(COAIA)
 	$(COAIA)/bin/python -m pip --quiet --disable-pip-version-check install coaiapy==0.6.2
+	touch $@
+
+# Both with uv: what fits each other takes it a second to find out, and pip a quarter of an hour.
+$(LFX)/.made:
+	$(PYTHON) -m venv --clear $(LFX)
+	$(LFX)/bin/python -m pip --quiet --disable-pip-version-check install uv==0.13.9
+	$(LFX)/bin/uv pip install --quiet --python $(LFX) lfx==1.13.0
+	touch $@
+
+$(LANGFLOW)/.made:
+	$(PYTHON) -m venv --clear $(LANGFLOW)
+	$(LANGFLOW)/bin/python -m pip --quiet --disable-pip-version-check install uv==0.13.9
+	$(LANGFLOW)/bin/uv pip install --quiet --python $(LANGFLOW) langflow==1.13.0
+	touch $@
+
+# It wants Node 24, which npm has, too. Of all install scripts only the database's is needed: the others load browsers.
+$(FLOWISE)/.made:
+	rm -rf $(FLOWISE)
+	mkdir $(FLOWISE)
+	npm install --prefix $(FLOWISE) --silent node@24.21.0
+	PATH="$(CURDIR)/$(FLOWISE)/node_modules/node/bin:$$PATH" \
+		npm install --prefix $(FLOWISE) --silent --ignore-scripts flowise@3.1.4
+	PATH="$(CURDIR)/$(FLOWISE)/node_modules/node/bin:$$PATH" npm rebuild --prefix $(FLOWISE) --silent sqlite3
 	touch $@
 
 # Not cleared when the package's requirements change: the peers' environments inside take minutes to make.

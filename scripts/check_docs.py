@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = Path("docs/reference.md")
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/*.md")
@@ -43,7 +45,7 @@ API: dict[str, dict[str, tuple[str, ...] | None]] = {
         "FlywheelError": None,
     },
     "agentic_flywheel.integrations": {"RedisSessionManager": None},
-    "agentic_flywheel.flywheel": {"Reply": None, "Resumed": None},
+    "agentic_flywheel.flywheel": {"Reply": None, "Resumed": None, "Packet": None, "LeftOut": None},
     "agentic_flywheel.manager": {"Interrupted": ()},
     "agentic_flywheel.codec": {"Summary": None},
     "agentic_flywheel.backends": {"Flow": None, "Question": None, "Answer": None, "FlowRegistry": None},
@@ -461,16 +463,26 @@ def settings_faults(reference: str) -> Iterator[str]:
 
 def _settings() -> Iterator[tuple[str, str]]:
     """Every setting of flywheel.toml with its default as the table shows it."""
-    from agentic_flywheel.config import FlowSettings, Settings
+    from agentic_flywheel.config import Settings
 
-    for name in Settings.__struct_fields__:
-        value = getattr(Settings(), name)
-        inner = {"flows": FlowSettings()}.get(name, value)
-        prefix = "flows.NAME" if name == "flows" else name
-        if hasattr(inner, "__struct_fields__"):
-            yield from ((f"{prefix}.{part}", _shown(getattr(inner, part))) for part in inner.__struct_fields__)
+    return _settings_of(Settings, "")
+
+
+def _settings_of(kind: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, str]]:
+    from agentic_flywheel.config import FlowSettings, ServerSettings
+
+    named: dict[str, type[msgspec.Struct]] = {"servers": ServerSettings, "flows": FlowSettings}
+    for field in msgspec.structs.fields(kind):
+        name = prefix + field.name
+        if name in named:
+            yield from _settings_of(named[name], f"{name}.NAME.")
+        elif isinstance(field.default, msgspec.Struct):
+            yield from _settings_of(type(field.default), f"{name}.")
+        elif field.required:
+            yield name, "required"
         else:
-            yield name, _shown(value)
+            default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+            yield name, _shown(default)
 
 
 def _shown(value: Any) -> str:

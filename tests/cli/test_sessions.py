@@ -7,6 +7,7 @@ import pytest
 
 from agentic_flywheel import Execution, History, SessionManager, UniversalSession
 from agentic_flywheel.config import Settings
+from agentic_flywheel.flywheel.packet import estimate_tokens
 from agentic_flywheel.stores.redis_store import RedisStore
 from agentic_flywheel.wiring import open_manager
 
@@ -44,6 +45,30 @@ async def test_a_session_is_shown_with_its_newest_turns(manager: SessionManager)
     shown = flywheel("sessions", "show", "talk", "--json", "--last", "2").json
     assert [turn["question"] for turn in shown["history"]] == ["question 28", "question 29"]
     assert shown["shown"] == {"turns": 30, "first": 29}
+
+
+async def test_what_it_takes_to_go_on_is_printed(manager: SessionManager) -> None:
+    """As text for any model; without an id, of the session that was used last."""
+    await store(manager, conversation("older"), conversation("talk", turns=60))
+    text = flywheel("sessions", "resume", "talk").text
+    assert text == flywheel("sessions", "resume").text
+    assert estimate_tokens(text) <= 2000
+    for expected in ("session_id: talk", "topic: about talk", "question: question 59", "question 40 -> answer 40"):
+        assert expected in text
+    assert "session_id: older" in flywheel("sessions", "resume", "older").text
+
+
+async def test_what_it_takes_to_go_on_fits_into_the_tokens(manager: SessionManager) -> None:
+    """As JSON too; too few are refused with a number that would do."""
+    await store(manager, conversation("talk", turns=60))
+    for tokens in (700, 1000, 4000):
+        printed = flywheel("sessions", "resume", "talk", "--json", "--last", "3", "--tokens", str(tokens))
+        packet = printed.json
+        assert estimate_tokens(printed.text.strip()) <= tokens
+        assert [turn["question"] for turn in packet["last_turns"]] == [f"question {n}" for n in (57, 58, 59)]
+        assert len(packet["earlier_turns"]) + packet["left_out"]["turns"] == 57
+    assert "flywheel sessions export" in flywheel("sessions", "resume", "talk", "--tokens", "500").text
+    assert "takes" in fails(2, "sessions", "resume", "talk", "--tokens", "20")
 
 
 async def test_what_somebody_stored_does_nothing_to_the_terminal(manager: SessionManager) -> None:
@@ -226,7 +251,8 @@ def test_a_newer_document_is_not_imported() -> None:
 
 
 def test_what_is_not_there_is_said_in_a_line() -> None:
-    for command in (["show", "x"], ["show", "x", "--raw"], ["export", "x"]):
+    assert "no session yet" in fails(1, "sessions", "resume")
+    for command in (["show", "x"], ["show", "x", "--raw"], ["export", "x"], ["resume", "x"]):
         assert "no session 'x'" in fails(1, "sessions", *command)
     assert "nowhere.json" in fails(2, "sessions", "import", "nowhere.json")
 
@@ -234,6 +260,7 @@ def test_what_is_not_there_is_said_in_a_line() -> None:
 def test_bad_arguments_are_said_in_a_line() -> None:
     assert "ID" in fails(2, "sessions", "show")
     assert "--last" in fails(2, "sessions", "show", "x", "--last", "-1")
+    assert "--tokens" in fails(2, "sessions", "resume", "x", "--tokens", "0")
     assert "bogus" in fails(2, "sessions", "bogus")
     assert "control character" in fails(2, "sessions", "show", "a\nb")
     assert "10,000 characters" in fails(2, "sessions", "show", "--raw", "x" * 10_000)

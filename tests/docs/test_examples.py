@@ -16,6 +16,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("FLYWHEEL_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.delenv("FLOWISE_API_KEY", raising=False)
     for name in ("answers",):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
