@@ -28,6 +28,7 @@ def check() -> ModuleType:
 def pages(check: ModuleType, tmp_path: Path) -> Path:
     """A copy of the documentation in which all is well."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")  # the README shows its results
     for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path / name)
     check.write(tmp_path)
