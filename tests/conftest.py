@@ -3,16 +3,20 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn, TypeVar, cast
 
 import pytest
 
 from tests.stores.worlds import RedisWorld, World, opened, world_of
-from tests.support import servers
+from tests.support import replicated, servers
 from tests.support.coaia import Coaia
+from tests.support.replicated import Cluster, Sentinels
 from tests.support.servers import Kind, Server, ServerMissingError
+
+T = TypeVar("T")
 
 _NOT_RUN = "not run"
 _LACKING = "no server: "
@@ -85,6 +89,31 @@ async def redis_world(kv_url: str) -> AsyncIterator[RedisWorld]:
     made = RedisWorld(kv_url)
     async with opened(made):
         yield made
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[Cluster]:
+    """A cluster of six for all tests of the session; whoever kills a server starts it again."""
+    with _or_fail(replicated.cluster()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def redis_sentinels() -> Iterator[Sentinels]:
+    """A primary with replicas and sentinels for all tests of the session; killed servers are started again."""
+    with _or_fail(replicated.sentinels()) as sentinels:
+        yield sentinels
+
+
+@contextmanager
+def _or_fail(servers: AbstractContextManager[T]) -> Iterator[T]:
+    """The servers; what they need and is not installed fails the test."""
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(servers)
+        except ServerMissingError as missing:
+            pytest.fail(str(missing), pytrace=False)
+        yield started
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@
     └── StoreError                        the store did not do what was asked
         ├── Unavailable                   it cannot be reached, or cannot serve now
         │   ├── ReadOnly                  … but it can be read
+        │   ├── PartlyUnavailable         … in part; the rest of it serves
         │   └── Misconfigured             … and will not until somebody changes a setting
         ├── Conflict                      the session has changed since it was read
         ├── Deleted                       the session was deleted and stays deleted
@@ -106,6 +107,10 @@ class Unavailable(StoreError):
 
 class ReadOnly(Unavailable):
     """The store answers and can be read, and takes no writes now; the message says why."""
+
+
+class PartlyUnavailable(Unavailable):
+    """The part of the store that this was for cannot be reached; what lies elsewhere can."""
 
 
 class Misconfigured(Unavailable):

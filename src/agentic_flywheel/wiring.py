@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from .backends.http_server import FlowServer
 
 SQLITE_FILE = "sessions.db"
+REDIS = (
+    *("redis", "rediss", "unix"),
+    *("redis+sentinel", "rediss+sentinel"),
+    *("redis+cluster", "rediss+cluster"),
+)
+FAILOVER_PAUSE = 0.2  # seconds between probes at the most, where another server takes over from one that is away
 JOURNAL_SHARE = 0.2  # of a call's budget, left to write into the journal what Redis did not take
 
 
@@ -40,14 +46,15 @@ def open_store(settings: Settings) -> Store:
     if not url:
         return _sqlite(settings.state_folder / SQLITE_FILE)
     scheme = url.partition(":")[0].lower()
-    if scheme in ("redis", "rediss", "unix"):
+    if scheme in REDIS:
         return _redis(url, settings.store.prefix)
     if scheme == "sqlite" and url.lower().startswith("sqlite://"):
         return _sqlite(Path(url[len("sqlite://") :]).expanduser())
     if scheme == "memory":
         return _memory()
     raise ConfigError(
-        f"the store URL starts with {scheme!r}; it is redis://…, rediss://…, unix://…, sqlite://PATH or memory://"
+        f"the store URL starts with {scheme!r}; it is redis://…, rediss://…, unix://…, redis+sentinel://…, "
+        "redis+cluster://…, sqlite://PATH or memory://"
     )
 
 
@@ -57,12 +64,18 @@ def open_guarded_store(settings: Settings) -> Store:
     if store.name != "redis":
         return store
     budget = settings.journal.budget_ms / 1000
+    # A failover takes a second or two: asking often, one call at a time, notices its end early.
+    breaker = Breaker(longest_pause=FAILOVER_PAUSE) if _fails_over(store) else Breaker()
     if not settings.journal.enabled:
-        return GuardedStore(store, Breaker(), budget=budget)
-    guarded = GuardedStore(store, Breaker(), budget=budget, reserve=budget * JOURNAL_SHARE)
+        return GuardedStore(store, breaker, budget=budget)
+    guarded = GuardedStore(store, breaker, budget=budget, reserve=budget * JOURNAL_SHARE)
     path = journal_path(settings.state_folder, f"{store.where} {settings.store.prefix}")
     journal = Journal(path, limit=settings.journal.limit_bytes)
     return JournalledStore(guarded, journal, limit=settings.limits.session_bytes)
+
+
+def _fails_over(store: Store) -> bool:
+    return "+" in store.where.partition(":")[0]
 
 
 def _redis(url: str, prefix: str) -> Store:

@@ -103,7 +103,7 @@ async def test_again_while_the_first_runs(askers: Askers, how: str, key: str | N
     asking = [asyncio.create_task(first.ask("why", session_id=session_id, request_key=key))]
     await askers.begun()
     asking += [asyncio.create_task(each.ask("why", session_id=session_id, request_key=key)) for each in others]
-    await asyncio.sleep(0.1)  # not to wait for something: so long the others have time to do it wrong
+    await asyncio.sleep(0.5)  # not to wait for something: so long the others have time to do it wrong
     askers.go()
     replies = await asyncio.gather(*asking)
     assert askers.runs == ["why"]

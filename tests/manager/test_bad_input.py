@@ -308,7 +308,7 @@ class TestUrls:
     @pytest.mark.parametrize(
         ("url", "words"),
         [
-            ("postgres://host/db", "it is redis://…, rediss://…, unix://…, sqlite://PATH or memory://"),
+            ("postgres://host/db", "redis+sentinel://…, redis+cluster://…, sqlite://PATH or memory://"),
             ("host:6379", "the store URL starts with 'host'"),
         ],
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.stores.worlds import RedisWorld, World, crowd, opened, world_of
+from tests.support.replicated import Cluster
 from tests.support.servers import DATABASES, Kind, Server
 
 CROWDED = DATABASES - 1  # the database that all tests of the contract share with the keys of others
@@ -38,11 +39,14 @@ async def crowded_world(kv_kind: Kind, request: pytest.FixtureRequest) -> AsyncI
         yield made
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis-server", "valkey"])
+@pytest.fixture(params=["memory", "sqlite", "redis-server", "valkey", "cluster"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    """A store of each kind, empty, and what is around it; in Redis among the keys of others."""
+    """A store of each kind, empty, and what is around it; on one Redis server among the keys of others."""
 
     def crowded(server: str) -> str:
+        if server == "redis_cluster":
+            cluster: Cluster = request.getfixturevalue(server)
+            return cluster.url()
         url: str = request.getfixturevalue("crowded_redis" if server == "redis_server" else "crowded_valkey")
         return url
 

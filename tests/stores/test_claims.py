@@ -173,3 +173,23 @@ async def test_a_fence_holds_before_anything_is_written(world: World) -> None:
     stored = await store.read("s")
     assert stored is not None
     assert stored.lines == lines(7, 9)
+
+
+async def test_a_claim_can_come_with_what_it_is_for(world: World) -> None:
+    """What is read is the session as it is from the claim on; where another's claim stands, it says so."""
+    store, other = world.store, world.open()
+    await create(store, "s", 1, 2, 3)
+    grant, stored = await store.claim_and_read("s", "a", NOTE, seconds=5, last=1)
+    assert grant.found is None
+    assert stored is not None
+    assert (stored.start, stored.lines) == (2, lines(3))
+    grant, _ = await other.claim_and_read("s", "b", NOTE, seconds=5, last=0)
+    assert grant.stands
+    await store.release("s", "a")
+    grant, stored = await other.claim_and_read("s", "b", NOTE, seconds=5)
+    assert not grant.stands
+    assert stored is not None
+    assert len(stored.lines) == 3
+    grant, stored = await store.claim_and_read("nobody", "c", NOTE, seconds=5, last=0)
+    assert not grant.stands
+    assert stored is None

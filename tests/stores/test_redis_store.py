@@ -14,6 +14,7 @@ import pytest
 from agentic_flywheel.errors import ConfigError, Damaged, Misconfigured, StoreError, Unavailable
 from agentic_flywheel.jsontext import decode
 from agentic_flywheel.stores import Store
+from agentic_flywheel.stores import redis_scripts as scripts
 from agentic_flywheel.stores.redis_client import without_password
 from agentic_flywheel.stores.redis_store import RedisStore
 from tests.conftest import start_or_report
@@ -145,6 +146,12 @@ async def test_a_server_that_forgot_the_scripts(redis_world: RedisWorld) -> None
     await redis_world.raw.script_flush()
     assert list((await found(store)).lines) == lines(1, 2)
     assert len(await store.entries("s", "f")) == 1
+    await redis_world.raw.script_flush()
+    await redis_world.raw.script_load(scripts.READ.text)  # only what comes second is known
+    grant, stored = await store.claim_and_read("s", "a", b"{}", seconds=5)
+    assert grant.found is None
+    assert stored is not None
+    assert list(stored.lines) == lines(1, 2)
 
 
 @pytest.mark.parametrize("first", ["read", "write"])

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import redis.asyncio
@@ -90,8 +91,11 @@ class RedisWorld(World):
     def __init__(self, url: str) -> None:
         self.url = url
         self.prefix = f"test-{uuid4().hex}"
-        self.raw = redis.asyncio.Redis.from_url(url)
+        self.raw = self._client()
         super().__init__()
+
+    def _client(self) -> redis.asyncio.Redis:
+        return redis.asyncio.Redis.from_url(self.url)
 
     def _open(self) -> Store:
         return RedisStore(self.url, prefix=self.prefix)
@@ -108,6 +112,13 @@ class RedisWorld(World):
         await self.raw.aclose()
 
 
+class ClusterWorld(RedisWorld):
+    """A prefix of its own in a cluster."""
+
+    def _client(self) -> Any:
+        return redis.asyncio.RedisCluster.from_url(self.url.replace("redis+cluster", "redis").partition(",")[0])
+
+
 def world_of(kind: str, folder: Path, database: Callable[[str], str]) -> World:
     """A world of a kind, empty; ``database`` gives the URL of one on the server of a fixture."""
     match kind:
@@ -115,6 +126,8 @@ def world_of(kind: str, folder: Path, database: Callable[[str], str]) -> World:
             return MemoryWorld()
         case "sqlite":
             return SqliteWorld(folder / "state" / "flywheel.db")
+        case "cluster":
+            return ClusterWorld(database("redis_cluster"))
         case _:
             return RedisWorld(database("redis_server" if kind == "redis-server" else "valkey_server"))
 

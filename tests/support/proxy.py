@@ -41,6 +41,7 @@ class _Network:
 
     delay: float = 0.0
     blackhole: bool = False
+    requests: list[bytes] = field(default_factory=list)
     faults: list[_Fault] = field(default_factory=list)
 
     def claim(self, request: bytes) -> _Fault | None:
@@ -71,6 +72,11 @@ class Proxy:
     def connections(self) -> int:
         """How many clients are connected now."""
         return len(self._links)
+
+    @property
+    def requests(self) -> list[bytes]:
+        """What clients sent so far, each time at one go: as many round trips, if each waits for its answer."""
+        return self._network.requests
 
     async def pass_through(self) -> None:
         """A healthy network again. A connection that lost bytes is reset: TCP never goes on after a gap."""
@@ -170,6 +176,7 @@ class _Link:
 
     async def _carry_requests(self, to_server: asyncio.StreamWriter) -> None:
         while request := await self._from_client.read(_CHUNK):
+            self._network.requests.append(request)
             if self._swallowed():
                 continue
             self._fault = self._network.claim(request) or self._fault

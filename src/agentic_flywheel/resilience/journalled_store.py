@@ -180,6 +180,26 @@ class JournalledStore(Store):
         except Unavailable:
             self.replayer.start()
             return Grant(0, here.found)
+        return await self._agreed(session_id, turn_id, here, there)
+
+    async def claim_and_read(
+        self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
+    ) -> tuple[Grant, Stored | None]:
+        if await self.replayer.holds(session_id):  # what waits here is newer than what the store has
+            return await super().claim_and_read(session_id, turn_id, note, seconds=seconds, last=last)
+        here = await self._claim_here(session_id, turn_id, note, seconds, None)
+        if here.stands:
+            return here, None
+        try:
+            there, found = await self.inner.claim_and_read(session_id, turn_id, note, seconds=seconds, last=last)
+        except Unavailable as error:
+            return Grant(0, here.found), await self._read_here(session_id, last, None, error)
+        if found is not None:
+            self.knowledge.saw(session_id, found)
+        return await self._agreed(session_id, turn_id, here, there), found
+
+    async def _agreed(self, session_id: str, turn_id: str, here: Grant, there: Grant) -> Grant:
+        """What comes of a claim that this machine granted and the store answered."""
         if there.stands:
             with suppress(StoreError):
                 await self.journal.release(session_id, turn_id)
@@ -246,6 +266,7 @@ class JournalledStore(Store):
             pending_bytes=pending.bytes if pending else 0,
             oldest=pending.oldest if pending else None,
             refused=pending.refused if pending else 0,
+            breaker=self.inner.breaker.state,
         )
 
     async def close(self) -> None:

@@ -159,6 +159,7 @@ class Backlog(Struct, frozen=True):
 
     ``since`` is when the store was last found away or back, and ``oldest`` when the oldest entry was accepted,
     both in seconds since 1970. ``refused`` counts entries that the store would not take; they are kept.
+    ``breaker`` is the state of the circuit breaker in front of the store.
     """
 
     available: bool
@@ -168,6 +169,7 @@ class Backlog(Struct, frozen=True):
     pending_bytes: int
     oldest: float | None
     refused: int
+    breaker: str
 
 
 class Store(ABC):
@@ -242,6 +244,16 @@ class Store(ABC):
         told. The claim of the turn ``instead`` gives way in any case. A claim is kept after its end, until another
         takes its place, it is released or a week has passed.
         """
+
+    async def claim_and_read(
+        self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
+    ) -> tuple[Grant, Stored | None]:
+        """`claim`, then `read`: what is read is never older than the claim. A store may do it in one round trip.
+
+        Whoever calls it gives the claim up also where it raises: the claim may have been granted by then.
+        """
+        grant = await self.claim(session_id, turn_id, note, seconds=seconds)
+        return grant, await self.read(session_id, last=last)
 
     @abstractmethod
     async def fence(self, session_id: str, fence: int) -> None:

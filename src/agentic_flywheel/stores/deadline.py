@@ -14,8 +14,9 @@ from contextvars import ContextVar, Token
 class Deadline:
     """When the operation under way has to be over.
 
-    Where this thread itself was busy for most of the time, that time does not count: not the store was slow then,
-    and a caller who gave it up would only have more to do.
+    Where this thread itself was busy for most of the time, not the store was slow, and a caller who gave it up
+    would only have more to do. The store then gets a tenth of the budget more to be heard, again and again while
+    that is so; one that does not answer is not waited for much longer than the budget.
 
     ``at`` is on the clock of `time.monotonic`; ``is_watched`` says that somebody cuts calls short by it.
     """
@@ -36,16 +37,14 @@ class Deadline:
         """Seconds that are left but for a reserve, at least 0."""
         now = time.monotonic()
         if self.at - reserve <= now:
-            self._forgive(now)
+            self._forgive(now, reserve)
         return max(self.at - reserve - now, 0.0)
 
-    def _forgive(self, now: float) -> None:
-        """Grant the time again in which this thread was busy, if that is most of it."""
-        worked = time.thread_time()
-        busy = worked - self._worked
-        if busy > (now - self._begun) / 2:
-            self.at += busy
-            self._begun, self._worked = now, worked
+    def _forgive(self, now: float, reserve: float) -> None:
+        """Grant a little more, if this thread was busy for most of the time."""
+        passed, more = now - self._begun, self._seconds / 10
+        if passed > more and time.thread_time() - self._worked > passed / 2:
+            self.at = now + reserve + more
 
 
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis.asyncio
 from redis import exceptions as redis_errors
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -17,28 +18,69 @@ Connection = AbstractConnection
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
+ASK_SECONDS = 0.5
+"""How long one of several servers is asked who the primary is, before the next one is."""
 
 
 def connections(url: str) -> Callable[[], Connection]:
     """What makes connections for a URL (``redis://``, ``rediss://``, ``unix://``); each opens when it is used.
 
     Raises:
-        ConfigError: the URL cannot be used.
+        ConfigError: the URL cannot be used, or a TLS file that it names.
     """
-    try:
+    with usable(url):
         pool = redis.asyncio.ConnectionPool.from_url(
             url,
             socket_connect_timeout=CONNECT_SECONDS,
             socket_timeout=None,  # a whole exchange has one, ANSWER_SECONDS; the default is one for each read
-            retry=Retry(NoBackoff(), 0),  # ours is in `Lane`; the default of ten with pauses takes seconds
+            retry=no_retries(),
         )
         make_connection: Callable[[], Connection] = pool.make_connection
-        make_connection()  # opens nothing, and tells of options that there are not
-    except (ValueError, TypeError) as error:
-        # What the parser says may quote a piece of the password, and so may a traceback.
-        problem = "percent-encode what is special in its password" if "@" in url else str(error)
-        raise ConfigError(f"the Redis URL {without_password(url)!r} cannot be used: {problem}") from None
+        check(make_connection())
     return make_connection
+
+
+def no_retries() -> Retry:
+    """Ours is in `Lane`; the library's default of ten with pauses takes seconds."""
+    return Retry(NoBackoff(), 0)
+
+
+def check(connection: Connection) -> None:
+    """Read the TLS files of a connection that was just made, and open nothing."""
+    if isinstance(connection, SSLConnection):
+        try:
+            connection.ssl_context.get()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ValueError(f"ssl_ca_certs, ssl_certfile or ssl_keyfile names no PEM file ({reason})") from None
+
+
+async def open_connection(connection: Connection) -> None:
+    """Open a connection that is not.
+
+    Raises:
+        RedisError, OSError, TimeoutError: it cannot be opened.
+    """
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own
+    except redis_errors.ConnectionError as error:
+        # What the server said of our certificate may be lost when it closes the connection at once.
+        if isinstance(connection, SSLConnection) and "reset by peer" in str(error):
+            raise redis_errors.ConnectionError(f"TLS broken off: {error}") from error
+        raise
+
+
+@contextmanager
+def usable(url: str) -> Iterator[None]:
+    """Turn what the library says of a URL and its options into a `ConfigError`."""
+    try:
+        yield
+    except (ValueError, TypeError, redis_errors.RedisError, redis_errors.RedisClusterException) as error:
+        # What the parser says may quote a piece of the password, and so may a traceback.
+        problem = str(error)
+        if "@" in url and "PEM file" not in problem:
+            problem = "percent-encode what is special in its password, and look at its options"
+        raise ConfigError(f"the Redis URL {without_password(url)!r} cannot be used: {problem}") from None
 
 
 def without_password(url: str) -> str:
@@ -54,13 +96,22 @@ def without_password(url: str) -> str:
 def translate(error: Exception) -> StoreError:
     """What an error of the client library means, and what to do about it."""
     text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    found, advice = _meaning(error, text)
+    return found(f"{advice} ({text})")
+
+
+def _meaning(error: Exception, text: str) -> tuple[type[StoreError], str]:
+    if isinstance(error, redis_errors.ConnectionError):
+        for word, found, advice in _OPENING:
+            if word in str(error):
+                return found, advice
     for kinds, found, advice in _MEANINGS:
         if isinstance(error, kinds):
-            return found(f"{advice} ({text})")
+            return found, advice
     for word, found, advice in _ANSWERS:
         if word in text:
-            return found(f"{advice} ({text})")
-    return Unavailable(f"Redis answered with an error ({text})")
+            return found, advice
+    return Unavailable, "Redis answered with an error"
 
 
 _NO_MEMORY = "Redis is out of memory; raise its maxmemory or free some"
@@ -88,7 +139,12 @@ _MEANINGS: list[tuple[tuple[type[Exception], ...], type[StoreError], str]] = [
     (
         (redis_errors.MovedError, redis_errors.AskError),
         Misconfigured,
-        "this Redis is part of a cluster, which cannot be used; point the URL at one that is not",
+        "this Redis is part of a cluster; begin the URL with redis+cluster:// or rediss+cluster://",
+    ),
+    (
+        (redis_errors.TryAgainError,),
+        Unavailable,
+        "the Redis cluster is moving the key to another server; it will answer soon",
     ),
     ((redis_errors.BusyLoadingError,), Unavailable, "Redis is loading its data; it will answer soon"),
     (
@@ -102,6 +158,37 @@ _MEANINGS: list[tuple[tuple[type[Exception], ...], type[StoreError], str]] = [
         "Redis did not answer in time; the write may have been applied",
     ),
     ((redis_errors.ConnectionError, OSError), Unavailable, "Redis cannot be reached"),
+]
+
+# What is said when a connection is opened, in the words of OpenSSL and of the library.
+_OPENING: list[tuple[str, type[StoreError], str]] = [
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        Misconfigured,
+        "the certificate of Redis is not trusted; name its authority by ssl_ca_certs in the URL, "
+        "and the server by a name that its certificate holds",
+    ),
+    (
+        "ALERT",
+        Misconfigured,
+        "Redis refuses our TLS certificate, or wants one; name it by ssl_certfile and ssl_keyfile in the URL",
+    ),
+    (
+        "TLS broken off",
+        Unavailable,
+        "Redis broke off the connection; it may refuse our certificate, or want one (ssl_certfile, ssl_keyfile)",
+    ),
+    (
+        "AuthenticationError",
+        Misconfigured,
+        "the sentinels refuse the user or password, or want one; check sentinel_username and sentinel_password",
+    ),
+    (
+        "No master found",
+        Unavailable,
+        "no sentinel that answers knows a primary of this name; a failover may be under way, "
+        "else check the name and the sentinels in the URL",
+    ),
 ]
 
 _ANSWERS: list[tuple[str, type[StoreError], str]] = [

@@ -10,8 +10,8 @@ from hiredis import pack_command
 from redis import exceptions as redis_errors
 
 from .deadline import current
-from .redis_client import ANSWER_SECONDS, Connection
-from .redis_scripts import ALL, Argument
+from .redis_client import ANSWER_SECONDS, Connection, open_connection
+from .redis_scripts import ALL, READ, Argument
 
 Command = tuple[Argument, ...]
 
@@ -29,7 +29,8 @@ class Lane:
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """The answers to the commands, in order; one that failed is answered by its exception.
 
-        A script that the server has forgotten is given to it, and its command sent again.
+        A script that the server has forgotten is given to it, and its command sent again. So is what reads behind
+        it: that was too early.
 
         Raises:
             RedisError, OSError, TimeoutError: none was sent, or not all were answered.
@@ -39,10 +40,9 @@ class Lane:
         if unknown:
             loaded = await self._send([("SCRIPT", "LOAD", script.text) for script in ALL])
             refused = next((answer for answer in loaded if isinstance(answer, Exception)), None)
-            again = (
-                [refused] * len(unknown) if refused else await self._send([commands[place] for place in unknown])
-            )
-            for place, answer in zip(unknown, again, strict=True):
+            places = unknown if refused else _with_reads(commands, unknown)
+            again = [refused] * len(places) if refused else await self._send([commands[place] for place in places])
+            for place, answer in zip(places, again, strict=True):
                 answers[place] = answer
         return answers
 
@@ -61,6 +61,8 @@ class Lane:
         watched = deadline is not None and deadline.is_watched  # then a second clock would only cost time
         try:
             async with asyncio.timeout(None if watched else ANSWER_SECONDS):
+                if not connection.is_connected:
+                    await open_connection(connection)  # sending would, too, but ask no sentinel where to
                 packed = b"".join([pack_command(each) for each in commands])  # type: ignore[arg-type]  # its stub is wrong
                 await connection.send_packed_command(packed, check_health=False)
                 return [await _answer(connection) for _ in commands]
@@ -71,6 +73,15 @@ class Lane:
     async def close(self) -> None:
         """Close the connection; the next exchange opens it again."""
         await self._connection.disconnect()
+
+
+def _with_reads(commands: Sequence[Command], unknown: Sequence[int]) -> list[int]:
+    """The places of commands, and of what reads behind the first of them."""
+    return [
+        place
+        for place, command in enumerate(commands)
+        if place in unknown or (place > unknown[0] and READ.digest in command[:2])
+    ]
 
 
 async def _answer(connection: Connection) -> Any:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from . import redis_layout as layout
 from .deadline import current
-from .redis_pipe import Pipe
+from .redis_pipe import Carrier
 
 PIECE = 4 * 1024**2  # bytes that are read at once; Redis copied 4 MB in 2.6 ms
 
 
-async def read_rest(pipe: Pipe, key: str, first: bytes, size: int) -> bytes | None:
+async def read_rest(pipe: Carrier, key: str, first: bytes, size: int) -> bytes | None:
     """The document of ``size`` bytes whose first piece was read; None if it was written anew meanwhile."""
     kept = len(first) - len(layout.END)  # its end may have been the document's, which an append overwrites
     stop = size - len(layout.END)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
@@ -24,8 +25,43 @@ class _Order:
     answers: asyncio.Future[list[Any]]
 
 
-class Pipe:
-    """Runs commands for many callers on a few connections.
+class Carrier(ABC):
+    """Carries commands to Redis, whatever it consists of, and brings their answers."""
+
+    @abstractmethod
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to the commands, in order; one that failed is answered by its exception.
+
+        Commands on one key are carried out in their order, on several keys perhaps not.
+
+        Raises:
+            Unavailable, Misconfigured: not all could be sent, or not all were answered.
+        """
+
+    @abstractmethod
+    async def steps(self, *stages: Sequence[Command]) -> list[Any]:
+        """The same for the commands of all stages; a stage begins after the one before it was carried out."""
+
+    @abstractmethod
+    async def servers(self) -> list[Carrier]:
+        """What carries commands without a key to each server that has keys of ours."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what callers wait for and close the connections; they open again on the next use."""
+
+    async def all(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to the commands; the first error among them is raised, translated."""
+        return [raise_translated(answer) for answer in await self.run(commands)]
+
+    async def one(self, *command: Argument) -> Any:
+        """The answer to one command; an error is raised, translated."""
+        (answer,) = await self.all([command])
+        return answer
+
+
+class Pipe(Carrier):
+    """Runs commands for many callers on a few connections to one server.
 
     A caller alone is served at once. While a pipeline is on its way, the orders of others gather, and the
     next one takes them all. A caller that gives up does not take the pipeline of the others with it.
@@ -52,18 +88,23 @@ class Pipe:
         return loop
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers to the commands, in order; one that failed is answered by its exception.
-
-        Raises:
-            Unavailable, Misconfigured: none of them could be sent, or no answer came.
-        """
-        loop = self._enter_loop()
+        self._enter_loop()
         if self._idle and not self._waiting and commands:
             return await self._run_alone(self._idle.pop(), commands)
-        order = _Order(commands, loop.create_future())
+        return await self.post(commands)
+
+    def post(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """What `run` does, begun at once, for a caller who waits for several."""
+        order = _Order(commands, self._enter_loop().create_future())
         self._waiting.append(order)
         self._serve_on_an_idle_lane()
-        return await order.answers
+        return order.answers
+
+    async def steps(self, *stages: Sequence[Command]) -> list[Any]:
+        return await self.run([command for stage in stages for command in stage])
+
+    async def servers(self) -> list[Carrier]:
+        return [self]
 
     async def _run_alone(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
         """The same, in the caller's own task: most callers are alone, and a task for each costs them time."""
@@ -82,17 +123,7 @@ class Pipe:
             self._at_work.add(task)
             task.add_done_callback(self._at_work.discard)
 
-    async def all(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers to the commands; the first error among them is raised, translated."""
-        return [raise_translated(answer) for answer in await self.run(commands)]
-
-    async def one(self, *command: Argument) -> Any:
-        """The answer to one command; an error is raised, translated."""
-        (answer,) = await self.all([command])
-        return answer
-
     async def close(self) -> None:
-        """Finish what callers wait for and close the connections; they open again on the next use."""
         if self._loop is not asyncio.get_running_loop():
             return
         orders = [*self._waiting, *(order for orders in self._under_way.values() for order in orders)]

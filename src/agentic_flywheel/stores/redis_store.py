@@ -16,12 +16,13 @@ from . import redis_layout as layout
 from . import redis_scripts as scripts
 from .base import ASIDE_SECONDS, Change, Claim, Grant, Kind, Listed, Mark, Record, Store, Stored
 from .history_entries import newest_of_each
-from .redis_client import connections, raise_translated, without_password
+from .redis_carriers import carrier
+from .redis_client import raise_translated, without_password
+from .redis_facts import facts_of, together
 from .redis_index import Index
 from .redis_keys import Keys
 from .redis_lane import Command
 from .redis_pieces import PIECE, read_rest
-from .redis_pipe import Pipe
 from .writing import too_large
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class RedisStore(Store):
     def __init__(self, url: str, *, prefix: str = "agentic_flywheel") -> None:
         self.where = without_password(url)
         self._keys = Keys(prefix)
-        self._pipe = Pipe(connections(url))
+        self._pipe = carrier(url)
         self._index = Index(self._keys.index)
         self._turn_size = 2048.0  # bytes; what turns took lately
 
@@ -72,15 +73,7 @@ class RedisStore(Store):
             if stored is not None:
                 return stored
         wanted = (-1 if last is None else last, -1 if after is None else after, int(touch))
-        match await self._pipe.one(*scripts.READ.on(key, *wanted)):
-            case []:
-                return None
-            case [raw]:
-                return layout.parse(raw).cut(last, after)
-            case [start, lines]:
-                return layout.parse_tail(start, lines)
-            case unexpected:
-                raise StoreError(f"the read script answered {unexpected!r}")
+        return _read(await self._pipe.one(*scripts.READ.on(key, *wanted)), last, after)
 
     async def _guess_end(self, key: str, last: int, *, touch: bool) -> Stored | None:
         """The session with its newest turns, from as many bytes as they took lately; None if those do not tell.
@@ -131,7 +124,7 @@ class RedisStore(Store):
         seen = change.base.version if change.base else ""
         replace = scripts.REPLACE.on(key, seen, change.version, document, change.ttl, change.fence)
         tombstone: Command = ("GET", self._keys.tombstone(change.session_id))
-        *others, answer, buried = await self._pipe.run([*beside, replace, tombstone])
+        *others, answer, buried = await self._pipe.steps([*beside, replace], [tombstone])
         await self._heed(change.records, others)
         match raise_translated(answer):
             case [b"stored", stored_revision, total, epoch]:
@@ -191,7 +184,8 @@ class RedisStore(Store):
         noted: Command = ("SET", self._keys.tombstone(session_id), deleted_at, *_expiry(ttl))
         deleted: Command = ("DEL", self._keys.session(session_id))
         unlisted = self._index.remove(session_id)
-        return bool((await self._pipe.all([noted, deleted, unlisted]))[1])
+        answers = await self._pipe.steps([noted], [deleted, unlisted])
+        return bool([raise_translated(answer) for answer in answers][1])
 
     async def recent(self, limit: int) -> list[Listed]:
         found: list[Listed] = []
@@ -239,34 +233,49 @@ class RedisStore(Store):
         return True
 
     async def execution(self, execution_id: str) -> bytes | None:
-        data: bytes | None = await self._pipe.one("GET", self._keys.execution(execution_id))
-        return data
+        return await self._get(self._keys.execution(execution_id))
 
     async def entries(self, session_id: str, flow_id: str) -> list[bytes]:
-        raw = await self._pipe.one("GET", self._keys.history(session_id, flow_id))
+        raw = await self._get(self._keys.history(session_id, flow_id))
         return newest_of_each(_entries(raw)) if raw else []
 
+    async def _get(self, key: str) -> bytes | None:
+        data: bytes | None = await self._pipe.one("GET", key)
+        if data is None:
+            await self._pipe.one(*scripts.TOUCH.on(key, 0))  # a replica, which may lag behind, does not say absent
+        return data
+
     async def names(self, kind: Kind) -> AsyncIterator[tuple[str, ...]]:
-        cursor: bytes | None = b"0"
-        while cursor is not None:
-            at, keys = await self._pipe.one("SCAN", cursor, "MATCH", self._keys.pattern(kind), "COUNT", PAGE)
-            for key in keys:
-                if name := self._keys.parts(key, kind):
-                    yield name
-            cursor = at if int(at) else None
+        async for key in self._scan(self._keys.pattern(kind)):
+            if name := self._keys.parts(key, kind):
+                yield name
+
+    async def _scan(self, pattern: str) -> AsyncIterator[bytes]:
+        """The keys of all servers that match; some may come twice."""
+        for server in await self._pipe.servers():
+            cursor: bytes | None = b"0"
+            while cursor is not None:
+                at, keys = await server.one("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE)
+                for key in keys:
+                    yield key
+                cursor = at if int(at) else None
 
     async def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
     ) -> Grant:
-        turn, other = encode(turn_id), encode(instead)
-        arguments = (turn, note, str(seconds), other, CLAIM_KEPT_SECONDS)
-        match await self._pipe.one(*scripts.CLAIM.on(self._keys.claim(session_id), *arguments)):
-            case [fence]:
-                return Grant(fence)
-            case [fence, found]:
-                return Grant(fence, _claim(found, ended=fence > 0))
-            case unexpected:
-                raise StoreError(f"the claim script answered {unexpected!r}")
+        return _grant(await self._pipe.one(*self._claiming(session_id, turn_id, note, seconds, instead)))
+
+    async def claim_and_read(
+        self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
+    ) -> tuple[Grant, Stored | None]:
+        claim = self._claiming(session_id, turn_id, note, seconds, None)
+        read = scripts.READ.on(self._keys.session(session_id), -1 if last is None else last, -1, 1)
+        granted, found = [raise_translated(answer) for answer in await self._pipe.steps([claim], [read])]
+        return _grant(granted), _read(found, last, None)
+
+    def _claiming(self, session_id: str, turn_id: str, note: bytes, seconds: float, instead: str | None) -> Command:
+        arguments = (encode(turn_id), note, str(seconds), encode(instead), CLAIM_KEPT_SECONDS)
+        return scripts.CLAIM.on(self._keys.claim(session_id), *arguments)
 
     async def fence(self, session_id: str, fence: int) -> None:
         await self._pipe.one(*scripts.FENCE.on(self._keys.session(session_id), fence))
@@ -310,15 +319,9 @@ class RedisStore(Store):
 
     async def aside(self, session_id: str) -> dict[str, bytes]:
         pattern = self._keys.damaged(session_id, "").removeprefix(f"{self._keys.prefix}:damaged:")
-        found, cursor = [], b"0"
-        while True:
-            cursor, keys = await self._pipe.one(
-                "SCAN", cursor, "MATCH", self._keys.pattern(f"damaged:{pattern.removesuffix(':')}"), "COUNT", PAGE
-            )
-            found += keys
-            if not int(cursor):
-                break
-        kept = {key.decode(): await self._raw(key.decode()) for key in sorted(set(found))}
+        pattern = self._keys.pattern(f"damaged:{pattern.removesuffix(':')}")
+        found = {key async for key in self._scan(pattern)}
+        kept = {key.decode(): await self._raw(key.decode()) for key in sorted(found)}
         return {key: raw for key, raw in kept.items() if raw is not None}
 
     async def reindex(self) -> int:
@@ -334,26 +337,9 @@ class RedisStore(Store):
         return count
 
     async def check(self) -> dict[str, object]:
-        await self._pipe.one("PING")
-        facts = _facts(await self._pipe.one("INFO"))
-        wanted = (
-            "redis_version",
-            "valkey_version",
-            "maxmemory_policy",
-            "maxmemory",
-            "used_memory",
-            "aof_enabled",
-        )
-        return {name: facts[name] for name in wanted if name in facts} | await self._save_points()
-
-    async def _save_points(self) -> dict[str, object]:
-        """When Redis writes snapshots, as it is configured (empty: never); nothing where we may not ask."""
-        try:
-            answer = await self._pipe.one("CONFIG", "GET", "save")
-        except StoreError:  # managed servers and careful ACLs refuse CONFIG
-            return {}
-        pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
-        return {name.decode(): value.decode() for name, value in pairs}
+        servers = await self._pipe.servers()
+        facts = [await facts_of(server) for server in servers]
+        return facts[0] if len(facts) == 1 else {"primaries": len(facts)} | together(facts)
 
     async def close(self) -> None:
         await self._pipe.close()
@@ -375,14 +361,30 @@ def _append_arguments(change: Change, base: Mark, limit: int) -> tuple[scripts.A
     )
 
 
-def _facts(info: bytes) -> dict[str, object]:
-    """What INFO says; what looks like a number is one."""
-    pairs = [line.partition(":") for line in info.decode(errors="replace").splitlines()]
-    return {name: int(value) if value.isdigit() else value for name, colon, value in pairs if colon}
-
-
 def _expiry(ttl: int) -> Command:
     return ("EX", ttl) if ttl else ()
+
+
+def _read(answer: Any, last: int | None, after: int | None) -> Stored | None:
+    match answer:
+        case []:
+            return None
+        case [raw]:
+            return layout.parse(raw).cut(last, after)
+        case [start, lines]:
+            return layout.parse_tail(start, lines)
+        case unexpected:
+            raise StoreError(f"the read script answered {unexpected!r}")
+
+
+def _grant(answer: Any) -> Grant:
+    match answer:
+        case [fence]:
+            return Grant(fence)
+        case [fence, found]:
+            return Grant(fence, _claim(found, ended=fence > 0))
+        case unexpected:
+            raise StoreError(f"the claim script answered {unexpected!r}")
 
 
 def _claim(raw: bytes, *, ended: bool) -> Claim:

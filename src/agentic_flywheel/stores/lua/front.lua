@@ -38,3 +38,12 @@ local function expire(key, ttl)
     redis.call('PERSIST', key)
   end
 end
+
+-- What to answer where there is no such key. A replica, which may just not have it yet, refuses to delete it.
+local function absent(key, answer)
+  local refused = redis.pcall('DEL', key)
+  if type(refused) == 'table' and string.find(refused.err, 'READONLY', 1, true) then
+    return redis.error_reply('READONLY what a replica lacks may not have arrived yet')
+  end
+  return answer
+end

@@ -8,7 +8,7 @@ local key, last, after = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local front = read_front(key)
 if not front then
   local document = redis.call('GET', key)
-  return document and { document } or {}
+  return document and { document } or absent(key, {})
 end
 if ARGV[3] == '1' then
   expire(key, front.ttl)

@@ -4,7 +4,7 @@
 -- Gives {size in bytes, version}, {-1, ''} if it is absent; a document that somebody else wrote has the version ''
 local key = KEYS[1]
 if redis.call('EXISTS', key) == 0 then
-  return { -1, '' }
+  return absent(key, { -1, '' })
 end
 local front = read_front(key)
 if front and ARGV[1] == '1' then
