@@ -151,6 +151,7 @@ VARIABLES: list[tuple[str, str, Any, Any]] = [
     ("FLYWHEEL_STATE_DIR", "/variable", lambda s: s.state_folder, Path("/variable")),
     ("FLYWHEEL_TTL_SECONDS", "7", lambda s: s.ttl.session, 7),
     ("FLYWHEEL_TTL_SECONDS", "0", lambda s: s.ttl.session, 0),
+    ("FLYWHEEL_TOKENS", "{}", lambda s: (s.http.auth.tokens, s.http.auth.tokens_file), ("{}", None)),
 ]
 
 

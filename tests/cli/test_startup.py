@@ -29,7 +29,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 def test_help_loads_only_what_draws_it() -> None:
     """Typer itself loads pydantic for a command's own help, so that is not asked of those."""
     heavy = {"redis", "mcp", "httpx2", "msgspec", "asyncio", "sqlite3", "platformdirs"}
-    for arguments in ("", "demo", "sessions", "flows", "doctor", "mcp"):
+    for arguments in ("", "demo", "sessions", "flows", "doctor", "mcp", "users"):
         loaded = modules_after(RUN_HELP.format(arguments=arguments))
         assert {"typer", "rich"} <= loaded
         assert not loaded & heavy

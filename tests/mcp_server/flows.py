@@ -2,6 +2,8 @@
 
 import asyncio
 
+from agentic_flywheel.mcp_server.principal import principal
+
 
 def echo(question: str) -> str:
     return f"you said {question}"
@@ -23,3 +25,8 @@ async def wait(question: str) -> str:
     finally:
         writer.close()
     return "nobody waits any more"
+
+
+def whoami(question: str) -> str:
+    """The principal of whoever asks."""
+    return principal() or "nobody"

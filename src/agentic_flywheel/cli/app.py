@@ -19,6 +19,7 @@ from .journal import app as journal
 from .options import Options
 from .serve import mcp
 from .sessions import app as sessions
+from .users import app as users
 
 app = typer.Typer(
     name="flywheel",
@@ -33,6 +34,7 @@ app.command()(mcp)
 app.add_typer(sessions, name="sessions")
 app.add_typer(flows, name="flows")
 app.add_typer(journal, name="journal")
+app.add_typer(users, name="users")
 app.command()(doctor)
 
 INTERRUPTED = 130  # what shells give for Ctrl-C

@@ -8,10 +8,13 @@ FLYWHEEL_REDIS_URL      the Redis to keep sessions in; else REDIS_URL, else ``st
 FLYWHEEL_PREFIX         what our keys in Redis begin with (``agentic_flywheel``)
 FLYWHEEL_STATE_DIR      where local files are kept (the user's state folder)
 FLYWHEEL_TTL_SECONDS    how long a session is kept after its last use (604800, 7 days; 0: for ever)
+FLYWHEEL_TOKENS         the table of tokens for MCP over HTTP, a line for each; in place of
+                        ``http.auth.tokens_file``
 ======================  =======================================================================
 """
 
 from .flows import FlowSettings, FlowTimesToLive, ServerSettings
+from .http import HttpAuthSettings, HttpSettings
 from .settings import JournalSettings, Limits, Settings, StoreSettings, settings_file
 from .times import LONGEST_TTL, BadSetting, TimesToLive
 
@@ -20,6 +23,8 @@ __all__ = [
     "BadSetting",
     "FlowSettings",
     "FlowTimesToLive",
+    "HttpAuthSettings",
+    "HttpSettings",
     "JournalSettings",
     "Limits",
     "ServerSettings",

@@ -12,6 +12,7 @@ import msgspec
 
 from ..errors import ConfigError
 from .flows import FlowSettings, ServerSettings, flow_problems, server_problems
+from .http import HttpSettings
 from .times import BadSetting, TimesToLive
 
 
@@ -54,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl: TimesToLive = TimesToLive()
     limits: Limits = Limits()
     journal: JournalSettings = JournalSettings()
+    http: HttpSettings = HttpSettings()
     servers: dict[str, ServerSettings] = {}
     flows: dict[str, FlowSettings] = {}
     default_flow: str = "recap"
@@ -154,4 +156,7 @@ def _with_environment(settings: _S, environ: Mapping[str, str]) -> _S:
             raise ConfigError(f"FLYWHEEL_TTL_SECONDS is {seconds!r}; it is a number of seconds, 0 for ever")
         ttl = replace(ttl, session=int(seconds))
     state_dir = environ.get("FLYWHEEL_STATE_DIR") or settings.state_dir
-    return replace(settings, store=store, ttl=ttl, state_dir=state_dir)
+    http = settings.http
+    if tokens := environ.get("FLYWHEEL_TOKENS"):
+        http = replace(http, auth=replace(http.auth, tokens=tokens, tokens_file=None))
+    return replace(settings, store=store, ttl=ttl, http=http, state_dir=state_dir)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ..backends import Answer, Flow, Question
 from ..errors import FlowError, FlowFailed, FlowUnsettled
 from ..session import Execution
+from ..tracing import span
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ async def run(flow: Flow, question: Question, execution: Execution) -> Answer:
     start = time.perf_counter()
     try:
         async with asyncio.timeout(flow.timeout) as watch:
-            answer = await flow.ask(question)
+            with span("flow", flow_id=flow.id, backend=flow.backend):
+                answer = await flow.ask(question)
     except asyncio.CancelledError:
         execution.status, execution.error = "cancelled", "the caller cancelled it"
         raise

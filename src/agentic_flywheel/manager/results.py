@@ -70,7 +70,8 @@ class Health:
     ``state`` is ``ok``; ``replaying`` (it is back, and what waited is being written); ``unavailable``;
     ``misconfigured`` (it refuses us until a setting is changed); or ``off``. ``since`` is when it was last
     found away or back, ``oldest_pending`` when the oldest entry of the journal was accepted, both in seconds
-    since 1970. ``pending`` counts the journal's entries, ``refused`` those that the store would not take.
+    since 1970. ``pending`` counts the journal's entries, ``refused`` those that the store would not take;
+    ``breaker`` is ``closed``, or ``open`` or ``half-open`` while callers are turned away at once.
     ``latency_ms`` is how long it took to answer, ``error`` the last one, ``facts`` what the store says of
     itself. ``counts`` counts what this process did by outcome, ``latencies_ms`` has the median and the 99th
     percentile of its last calls. ``large_sessions`` has the sizes of those that it wrote and that are near the
@@ -87,6 +88,7 @@ class Health:
     pending_bytes: int = 0
     oldest_pending: float | None = None
     refused: int = 0
+    breaker: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     latencies_ms: dict[str, dict[str, float]] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from mcp.server import MCPServer
 
@@ -17,6 +18,9 @@ from .prompts import Prompts
 from .resources import Resources
 from .session_tools import SessionTools
 
+if TYPE_CHECKING:
+    from .bearer import Guard
+
 INSTRUCTIONS = """\
 Conversations that survive a restart. A session is named by its session_id, the handle: create_session or
 run_flow gives you one; pass it to every later call of the same conversation, and keep it. To go on with an
@@ -24,10 +28,11 @@ earlier conversation call resume_session (without a session_id it takes the one 
 its turn by itself; after an answer of your own call record_turn."""
 
 
-def build_server(flywheel: Flywheel) -> MCPServer[Flywheel]:
+def build_server(flywheel: Flywheel, guard: Guard | None = None) -> MCPServer[Flywheel]:
     """An MCP server with the tools, resources and prompts of a flywheel.
 
-    It owns the flywheel: that is opened when the server starts and closed when it stops.
+    It owns the flywheel: that is opened when the server starts and closed when it stops. Over HTTP, ``guard`` says
+    who may call.
     """
 
     @asynccontextmanager
@@ -41,6 +46,8 @@ def build_server(flywheel: Flywheel) -> MCPServer[Flywheel]:
         instructions=INSTRUCTIONS,
         version=__version__,
         lifespan=lifespan,
+        token_verifier=guard.verifier if guard else None,
+        auth=guard.settings if guard else None,
         log_level="WARNING",  # at INFO the SDK logs what a failing tool told its client
     )
     for part in (SessionTools(flywheel), FlowTools(flywheel), Resources(flywheel), Prompts(flywheel)):

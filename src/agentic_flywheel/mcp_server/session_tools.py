@@ -11,6 +11,7 @@ from pydantic import Field
 from ..errors import BadInput, SessionNotFound
 from ..flywheel import Flywheel
 from ..flywheel.packet import LAST, TOKENS
+from ..integrations.mcp.retention import retention
 from ..jsontext import sendable
 from ..manager import SessionManager
 from ..session import UniversalSession, now
@@ -147,25 +148,5 @@ def _creation(sessions: SessionManager) -> str:
     return (
         "Begin a new session and return its handle, session_id. Pass it to every later call of this "
         "conversation, and keep it: with it the conversation can be resumed after a restart of the client, of "
-        f"this server or of the machine. {_retention(sessions)}"
+        f"this server or of the machine. {retention(sessions)}"
     )
-
-
-def _retention(sessions: SessionManager) -> str:
-    if not sessions.enabled or sessions.store.name == "memory":
-        return "This server keeps sessions in memory only: they end with it."
-    if not sessions.ttl.session:
-        return "A session is kept until it is deleted, unless ttl_seconds says otherwise."
-    return (
-        f"A session is kept for {duration(sessions.ttl.session)} after its last use, unless ttl_seconds says "
-        "otherwise; each use starts the time again."
-    )
-
-
-def duration(seconds: int) -> str:
-    """A number of seconds as people say it, exactly: ``7 days``, ``90 minutes``, ``100 seconds``."""
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds and seconds % length == 0:
-            count = seconds // length
-            return f"{count} {unit}" + ("s" if count > 1 else "")
-    return f"{seconds} second" + ("" if seconds == 1 else "s")
