@@ -8,6 +8,7 @@
 # make bench    ours beside its peers, about 20 minutes; ARGS="--quick" about 3   make bench ARGS="--peers ours,floor"
 # make bench-small   a session against PING, a long one against a short one, in a minute
 # make bench-extremes   a million turns, large turns and heads, and how long Redis is held up, in half a minute
+# make bench-recording   what recording adds to a tool call, over stdio and HTTP, in a minute
 # make bench-flows   what is added to a call of a flow, in two minutes
 # make check    format, lint, types, import layers, documentation
 # make format   put the code in the house's format
@@ -34,7 +35,7 @@ BENCH := .venv-bench
 # The documentation's own check, once there is one.
 CHECK_DOCS := $(wildcard scripts/check_docs.py)
 
-.PHONY: help demo test test-coaia test-lfx test-langflow test-flowise chaos bench bench-small bench-extremes bench-flows check format clean
+.PHONY: help demo test test-coaia test-lfx test-langflow test-flowise chaos bench bench-small bench-extremes bench-flows bench-recording check format clean
 # Two pips in one environment would spoil it under make -j.
 .NOTPARALLEL:
 
@@ -71,6 +72,8 @@ bench-small: $(VENV)/.dev
 bench-extremes: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.extremes
 
+bench-recording: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.recording
 bench-flows: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.flows
 

@@ -45,6 +45,11 @@ API: dict[str, dict[str, tuple[str, ...] | None]] = {
         "FlywheelError": None,
     },
     "agentic_flywheel.integrations": {"RedisSessionManager": None},
+    "agentic_flywheel.integrations.mcp": {
+        "DurableSessions": ("close", "lifespan", "middleware"),
+        "State": None,
+        "get_state": None,
+    },
     "agentic_flywheel.flywheel": {"Reply": None, "Resumed": None, "Packet": None, "LeftOut": None},
     "agentic_flywheel.manager": {"Interrupted": ()},
     "agentic_flywheel.codec": {"Summary": None},
@@ -108,7 +113,9 @@ def api_part() -> str:
             raise SystemExit(f"scripts/check_docs.py: API lacks {sorted(forgotten)} of {module}")
         lines += [f"### From `{module}`", ""]
         for name, members in names.items():
-            lines += class_lines(getattr(found, name), members)
+            value = getattr(found, name)
+            is_class = isinstance(value, type)
+            lines += class_lines(value, members) if is_class else [f"#### `{name}`", "", *member_lines(name, value)]
     return "\n".join(lines)
 
 
@@ -123,7 +130,7 @@ def class_lines(kind: type, members: tuple[str, ...] | None) -> list[str]:
 
 def is_made_by_people(kind: type) -> bool:
     """Whether a class has a signature worth showing."""
-    return not issubclass(kind, BaseException) and kind.__name__ not in ("Turn", "Settings")
+    return not issubclass(kind, BaseException) and kind.__name__ not in ("Turn", "Settings", "State")
 
 
 def public_members(kind: type, only: tuple[str, ...] | None) -> Iterator[tuple[str, Any]]:

@@ -58,6 +58,7 @@ def test_version() -> None:
     ("module", "names"),
     [
         ("agentic_flywheel.integrations", {"RedisSessionManager"}),
+        ("agentic_flywheel.integrations.mcp", {"DurableSessions", "State", "get_state"}),
         ("agentic_flywheel.backends", {"Answer", "Flow", "FlowRegistry", "Question"}),
     ],
 )

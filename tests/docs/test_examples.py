@@ -17,7 +17,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("FLYWHEEL_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("FLOWISE_API_KEY", raising=False)
-    for name in ("answers",):
+    for name in ("answers", "shop"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 

@@ -18,7 +18,8 @@ class RedisSessionManager(SessionManager):
         enabled: False keeps everything in the memory of this process only.
         ttl_seconds: how long a session is kept after its last use; 0 keeps it for ever. Default: the
             settings', 7 days.
-        url: ``redis://…``, ``rediss://…``, ``unix://…``, ``sqlite://PATH`` or ``memory://``; if not given,
+        url: ``redis://…``, ``rediss://…``, ``redis+sentinel://…``, ``redis+cluster://…``, ``unix://…``,
+            ``sqlite://PATH`` or ``memory://``; if not given,
             ``FLYWHEEL_REDIS_URL``, ``REDIS_URL`` or the settings file; without any, SQLite in the user's
             state folder.
         execution_ttl_seconds: the same as ``ttl_seconds``, for executions.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self
@@ -26,14 +26,15 @@ from ..errors import (
     Unreadable,
 )
 from ..jsontext import decode
-from ..session import Execution, History, Turn, UniversalSession, check_session_id, new_id, now
+from ..session import Execution, History, InFlight, Turn, UniversalSession, check_session_id, new_id, now
 from ..session.values import rich
-from ..stores import Change, Record, Store
+from ..stores import Change, Record, Store, Stored
 from ..stores.deadline import within
+from ..tracing import traced
 from .changes import Draft, Origin, adopt, draft_of, origin_of, remember, rewrites, stand_in
 from .meter import Meter
 from .results import Health, Loaded, Saved
-from .turns import TurnsInFlight
+from .turns import Found, TurnsInFlight
 
 log = logging.getLogger(__name__)
 
@@ -84,22 +85,29 @@ class SessionManager:
         """Close files and connections; the manager may be used again, it opens them on first use."""
         await self.store.close()
 
+    @traced("save", "outcome")
     async def save_session(
-        self, session: UniversalSession, *, executions: Iterable[Execution] = (), ttl: TimesToLive | None = None
+        self,
+        session: UniversalSession,
+        *,
+        executions: Iterable[Execution] = (),
+        ttl: TimesToLive | None = None,
+        under: InFlight | None = None,
     ) -> Saved:
         """Store what changed in a session since it was loaded or last saved.
 
         Others may have written it meanwhile: their turns and ours are both kept, and the session is brought
         up to date with what is stored. New turns with a ``flow_id`` are stored as executions and in the
         history of their flow too; ``executions`` may have a fuller one under the turn's id. ``ttl`` says how
-        long executions and their histories are kept, if not as usual.
+        long executions and their histories are kept, if not as usual. ``under`` is the turn under whose claim it
+        is written (see `claim_and_load`): it is refused if a later one took over.
         """
         start = time.perf_counter()
         origin = origin_of(session, self.store)
         try:
             async with origin.saving:
                 with within(self.budget):
-                    done = await self._save(session, origin, executions, ttl)
+                    done = await self._save(session, origin, executions, ttl, under)
         except (BadInput, StoreError) as error:
             log.warning("session %s was not saved: %s", session.id, type(error).__name__)
             return self._refused(_left_alone(session.id, error))
@@ -121,7 +129,12 @@ class SessionManager:
         return Saved("refused", self.store.where, reason)
 
     async def _save(
-        self, session: UniversalSession, origin: Origin, given: Iterable[Execution], kept: TimesToLive | None
+        self,
+        session: UniversalSession,
+        origin: Origin,
+        given: Iterable[Execution],
+        kept: TimesToLive | None,
+        under: InFlight | None,
     ) -> Committed:
         check_session_id(session.id)
         older: Sequence[bytes] = ()
@@ -132,14 +145,15 @@ class SessionManager:
         self._check_sizes(draft.written)
         records = self._records(session, draft.fresh, given, kept)
         change = structs.replace(draft.change, records=records) if records else draft.change
-        done = await self._commit(change, draft)
+        done = await self._commit(change, draft, under)
         adopt(session, origin, draft, done)
         self._watch_size(session.id, done.mark.size)
         return done
 
-    async def _commit(self, change: Change, draft: Draft) -> Committed:
-        """Write a change, under the claim of the turn that it brings, if that has one."""
-        turn_id = next((turn.id for turn in draft.fresh if self.turns.fence_of(turn.id)), None)
+    async def _commit(self, change: Change, draft: Draft, under: InFlight | None) -> Committed:
+        """Write a change, under the claim of a turn: the one that is named, or that it brings."""
+        turn_ids = [under.turn_id] if under else [turn.id for turn in draft.fresh]
+        turn_id = next((turn_id for turn_id in turn_ids if self.turns.fence_of(turn_id)), None)
         limit = self.limits.session_bytes
         if turn_id is None:
             return await commit(self.store, change, draft.known, limit=limit)
@@ -193,6 +207,7 @@ class SessionManager:
         kept = ttl or self.ttl
         return encode_execution(execution, ttl=kept.execution, history_ttl=kept.history)
 
+    @traced("load", "state")
     async def load(self, session_id: str, *, last: int | None = None) -> Loaded:
         """A session by its id, or why there is none: absent, unavailable, damaged and newer are told apart.
 
@@ -207,16 +222,41 @@ class SessionManager:
         check_session_id(session_id)
         if last is not None and last < 0:
             raise BadInput(f"last is {last}; it is a number of turns, or None for all")
+        return await self._load(session_id, self.store.read(session_id, last=last))
+
+    async def claim_and_load(
+        self, session_id: str, turn: InFlight, *, last: int | None = None
+    ) -> tuple[Found | None, Loaded]:
+        """Claim a session for a turn and load it as it is from then on, in one round trip where that can be.
+
+        What stands in the way is told first: a turn that is ``running`` has to be waited for, and nothing was
+        loaded. Whoever calls it keeps the claim (`TurnsInFlight.kept`), and gives it up whatever happens.
+
+        Raises:
+            BadSessionId: the id can name no session.
+        """
+        check_session_id(session_id)
+        found: Found | None = None
+
+        async def read() -> Stored | None:
+            nonlocal found
+            found, stored = await self.turns.claim_and_read(session_id, turn, last=last)
+            return stored
+
+        loaded = await self._load(session_id, read())
+        return found, loaded
+
+    async def _load(self, session_id: str, reading: Awaitable[Stored | None]) -> Loaded:
         start = time.perf_counter()
-        loaded = await self._load(session_id, last)
+        loaded = await self._loaded(session_id, reading)
         self.meter.took("load", start)
         self.meter.counts[loaded.state] += 1
         return loaded
 
-    async def _load(self, session_id: str, last: int | None) -> Loaded:
+    async def _loaded(self, session_id: str, reading: Awaitable[Stored | None]) -> Loaded:
         try:
             with within(self.budget):
-                stored = await self.store.read(session_id, last=last)
+                stored = await reading
             if stored is None:
                 return Loaded("absent", reason=f"no session {session_id!r}: it has expired or never was")
             session = remember(decode_session(session_id, stored), self.store, stored)
@@ -380,6 +420,7 @@ class SessionManager:
             pending_bytes=backlog.pending_bytes,
             oldest_pending=backlog.oldest,
             refused=backlog.refused,
+            breaker=backlog.breaker,
         )
 
 

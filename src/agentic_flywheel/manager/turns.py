@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..errors import StoreError
 from ..jsontext import decode, encode
 from ..session import InFlight
-from ..stores import Claim, Grant, Store
+from ..stores import Claim, Grant, Store, Stored
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,24 @@ class TurnsInFlight:
         An interrupted turn gives way, and is given too: its caller has to put it on record. Should its process
         live all the same, what it writes from now on is refused.
         """
-        grant = await self._claim(session_id, turn)
+        return await self._settle(session_id, turn, await self._claim(session_id, turn))
+
+    async def claim_and_read(
+        self, session_id: str, turn: InFlight, *, last: int | None
+    ) -> tuple[Found | None, Stored | None]:
+        """As `claim`; and if the claim is granted, what is stored, no older than the claim."""
+        note = encode(turn.to_dict())
+        grant, stored = await self._store.claim_and_read(
+            session_id, turn.holder, note, seconds=CLAIM_SECONDS, last=last
+        )
+        found = await self._settle(session_id, turn, grant)
+        if found is None:
+            return None, stored
+        # What was read may be older than the claim, if that was granted only now.
+        return found, None if found.running else await self._store.read(session_id, last=last)
+
+    async def _settle(self, session_id: str, turn: InFlight, grant: Grant) -> Found | None:
+        """What stands in the way of a claim after all that could be done about it."""
         found = _found(grant.found) if grant.found else None
         if grant.found and grant.stands and found is not None and not found.running:
             # Its claim has not ended, and its process is known to be dead.

@@ -1,0 +1,83 @@
+"""What state costs: one round trip to Redis before the tool, one after it, and a word beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from agentic_flywheel.integrations.mcp import DurableSessions, State
+from agentic_flywheel.stores import redis_scripts as scripts
+from tests.integrations.mcp.carts import Cart
+from tests.integrations.mcp.conftest import server_with, visiting
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
+
+NAMES = {script.digest: name for name, script in vars(scripts).items() if isinstance(script, scripts.Script)}
+
+
+def scripts_in(request: bytes) -> list[str]:
+    """The scripts that a request runs, by name."""
+    return [NAMES[digest] for digest in re.findall(r"[0-9a-f]{40}", request.decode("latin-1")) if digest in NAMES]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110  # a proxy has no event for it
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("record", [False, True])
+async def test_state_costs_one_round_trip_before_and_one_after(
+    redis_url: str, redis_server: Server, record: bool
+) -> None:
+    """Claim and load go together, and so do the state, the turn, its execution and its history."""
+    async with Proxy(redis_server.port) as proxy:
+        sessions = DurableSessions(proxy.url, record=record)
+        server = server_with(sessions)
+        seen = []
+
+        @server.tool()
+        async def add(session_id: str, item: str, cart: State[Cart]) -> int:
+            seen.append(len(proxy.requests))
+            cart.items.append(item)
+            return len(cart.items)
+
+        async with visiting(server, sessions) as shop:
+            session_id = await shop.begin()
+            await shop.call("add", session_id=session_id, item="x" * 8000)  # also where the state is not small
+            released = lambda: scripts_in(proxy.requests[-1]) == ["RELEASE"]  # noqa: E731
+            for item in ("one", "two", "three"):
+                await until(released)
+                start = len(proxy.requests)
+                await shop.call("add", session_id=session_id, item=item)
+                await until(released)
+                before, after, beside = (scripts_in(request) for request in proxy.requests[start:])
+                assert seen[-1] == start + 1
+                assert before == ["CLAIM", "READ"]
+                assert after == (["ENTRY", "APPEND"] if record else ["APPEND"])
+                assert beside == ["RELEASE"]
+        assert all(later > earlier for earlier, later in pairwise(seen))
+
+
+async def test_a_record_costs_one_round_trip_before_and_one_after(redis_url: str, redis_server: Server) -> None:
+    """A tool without state needs no claim: it is only seen whose session it is."""
+    async with Proxy(redis_server.port) as proxy:
+        sessions = DurableSessions(proxy.url, record=True)
+        server = server_with(sessions)
+
+        @server.tool()
+        async def say(session_id: str, words: str) -> str:
+            return words
+
+        async with visiting(server, sessions) as shop:
+            session_id = await shop.begin()
+            await shop.call("say", session_id=session_id, words="first")
+            start = len(proxy.requests)
+            await shop.call("say", session_id=session_id, words="second")
+            before, after = (scripts_in(request) for request in proxy.requests[start:])
+            assert before == ["TOUCH"]
+            assert after == ["ENTRY", "APPEND"]
