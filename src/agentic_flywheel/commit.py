@@ -20,6 +20,7 @@ from .codec import decode_session, interleave, later, merge_heads, missing, put_
 from .errors import Conflict, Damaged, Misconfigured, Unavailable
 from .stores import Change, Mark, Store, Stored
 from .stores.base import new_version
+from .stores.names import id_of, shown
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ async def commit(
         else:
             final = attempt.change
             return Committed(mark, final.head, final.last_active, attempt.start, attempt.lines, aside)
-    raise Unavailable(f"session {change.session_id!r} is written by too many at once; save it again")
+    raise Unavailable(f"session {id_of(change.session_id)!r} is written by too many at once; save it again")
 
 
 def _first_attempt(change: Change) -> _Attempt:
@@ -116,7 +117,7 @@ async def _set_aside(store: Store, session_id: str, raw: bytes | None, error: Da
     except Unavailable:
         return None
     if where is not None:
-        log.warning("session %s was damaged; what was stored is kept as %s", session_id, where)
+        log.warning("session %s was damaged; what was stored is kept as %s", shown(session_id), where)
     return where
 
 
@@ -129,7 +130,7 @@ async def _rebase(store: Store, change: Change, known: Sequence[bytes]) -> _Atte
         current = await _read(store, change.session_id, after=seam)
         if current is None:
             return _anew(change, known)
-        decode_session(change.session_id, current)  # what this version must not touch is not merged with
+        decode_session(id_of(change.session_id), current)  # what this version must not touch is not merged with
         if base is not None and _goes_on(current, base, seam, known):
             return _after_others(change, current.cut(None, base.total - seam), base.total)
         if current.start:

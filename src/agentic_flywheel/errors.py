@@ -6,7 +6,8 @@
     ├── BadInput (also a ValueError)      what the caller passed cannot be used
     │   ├── BadSessionId
     │   ├── Unstorable                    a value that JSON cannot hold, named by its path
-    │   └── TooLarge                      a turn or session over its limit
+    │   ├── TooLarge                      a turn or session over its limit
+    │   └── TooMany                       a principal has as many sessions as it may
     ├── ConfigError                       a setting or ``flywheel.toml`` is wrong
     ├── MissingExtra (also ImportError)   an optional package is not installed
     ├── FlowError                         a flow did not answer
@@ -56,6 +57,10 @@ class Unstorable(BadInput):
 
 class TooLarge(BadInput):
     """A turn, or a session with it, would be over its size limit."""
+
+
+class TooMany(BadInput):
+    """A principal has as many sessions as it may have; the message says how to go on."""
 
 
 class ConfigError(FlywheelError):

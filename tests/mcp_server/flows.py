@@ -2,7 +2,7 @@
 
 import asyncio
 
-from agentic_flywheel.mcp_server.principal import principal
+from agentic_flywheel.integrations.mcp.principal import principal
 
 
 def echo(question: str) -> str:

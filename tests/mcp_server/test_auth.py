@@ -16,11 +16,12 @@ import msgspec
 import pytest
 
 from agentic_flywheel.config import HttpAuthSettings, HttpSettings
+from agentic_flywheel.config.http import TABLE as ISSUER
 from agentic_flywheel.errors import ConfigError
 from agentic_flywheel.mcp_server.bearer import guard_of
 from agentic_flywheel.mcp_server.jwks import PAUSE_SECONDS, Keys, KeysAwayError
-from agentic_flywheel.mcp_server.principal import principal_of
-from agentic_flywheel.mcp_server.tokens import ISSUER, TokenTable, new_token, read_table
+from agentic_flywheel.mcp_server.tokens import TokenTable, new_token, read_table
+from agentic_flywheel.session.principal import principal_of
 from tests.cli.command import fails, flywheel
 from tests.support.http_server import HttpServer, client_of, get, post, result_of
 from tests.support.issuer import NAME, Issuer, Key

@@ -52,11 +52,19 @@ def _root(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The settings file, instead of the one that is found.")
     ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(metavar="SUBJECT", help="Act for this user of the HTTP server: on what they have."),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     context.obj = Options(config)
+    if user is not None:
+        from ..stores.owned import acting_as
+
+        context.with_resource(acting_as(context.obj.principal(user)))
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -38,6 +38,12 @@ class Options:
             return settings
         return replace(settings, store=replace(settings.store, url=url, enabled=True))
 
+    def principal(self, subject: str) -> str:
+        """The principal that a user of the HTTP server is; for the errors see `settings`."""
+        from ..session.principal import principal_of
+
+        return principal_of(self.settings().http.auth.vouching, subject)
+
     def manager(self, url: str | None = None) -> SessionManager:
         """The session manager of these settings, for an ``async with``; for the errors see `settings`."""
         from ..wiring import open_manager

@@ -91,7 +91,7 @@ async def _raw(options: Options, session_id: str) -> bytes:
     from ..session import check_session_id
 
     async with options.manager() as sessions:
-        data = await sessions.store.raw(check_session_id(session_id))
+        data = await sessions.own.raw(check_session_id(session_id))
     if data is None:
         raise SessionNotFound(f"no session {session_id!r}: it has expired or never was")
     return data
@@ -101,7 +101,7 @@ async def _aside(options: Options, session_id: str) -> bytes:
     from ..errors import SessionNotFound
 
     async with options.manager() as sessions:
-        documents = await sessions.store.aside(session_id)
+        documents = await sessions.own.aside(session_id)
     if not documents:
         raise SessionNotFound(f"nothing of session {session_id!r} was moved aside")
     return b"\n".join(documents.values())

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .options import Options, options_of, run
 from .output import print_json
 
 app = typer.Typer(
@@ -13,11 +14,6 @@ app = typer.Typer(
     no_args_is_help=False,
     add_completion=False,
 )
-
-
-@app.callback()
-def _users() -> None:
-    """Typer makes a group of commands of it by this, also while there is one command only."""
 
 
 @app.command()
@@ -41,3 +37,32 @@ def token(
         print_json({"token": secret, "line": line})
     else:
         typer.echo(f"token for the client, shown this once:\n{secret}\n\nline for the table of tokens:\n{line}")
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    subject: Annotated[str, typer.Argument(help="The name that their tokens have.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Remove everything that a user has, for good: sessions, executions, histories, what waits in this journal.
+
+    Take their tokens away first. Afterwards it is looked for once more, and an error says if something is left.
+    What waits in the journals of other machines is not reached: run it there, too.
+    """
+    if not yes:
+        typer.confirm(f"Remove everything that {subject!r} has, for good?", abort=True)
+    options = options_of(context)
+    erased = run(_erase(options, options.principal(subject)))
+    if as_json:
+        print_json({"subject": subject, "erased": erased, "left": 0})
+    else:
+        typer.echo(f"erased {erased} things of {subject!r}; nothing is left")
+
+
+async def _erase(options: Options, principal: str) -> int:
+    from ..manager import erase_everything
+
+    async with options.manager() as sessions:
+        return await erase_everything(sessions.store, principal)

@@ -6,6 +6,9 @@ import msgspec
 
 from .times import BadSetting
 
+TABLE = "flywheel:tokens"
+"""Who vouches for the subjects of a table, where another issuer has a URL."""
+
 
 class HttpAuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who may call over HTTP: ``[http.auth]``. A table of tokens, or the tokens (JWT) of an issuer.
@@ -21,6 +24,11 @@ class HttpAuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jwks_url: str | None = None
     algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
     scopes: tuple[str, ...] = ()
+
+    @property
+    def vouching(self) -> str:
+        """Who says that a caller is who they are."""
+        return self.issuer or TABLE
 
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

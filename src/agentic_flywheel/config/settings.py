@@ -17,11 +17,15 @@ from .times import BadSetting, TimesToLive
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The greatest sizes that are stored, in bytes; from ``warn_bytes`` on, health and doctor tell of a session."""
+    """The greatest sizes that are stored, in bytes; from ``warn_bytes`` on, health and doctor tell of a session.
+
+    ``sessions`` is how many of them a principal may have, where there are principals.
+    """
 
     turn_bytes: int = 16 * 1024**2
     session_bytes: int = 256 * 1024**2
     warn_bytes: int = 64 * 1024**2
+    sessions: int = 10_000
 
 
 class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,8 +1,22 @@
 """What a session is, in a store: loading, saving with what changed, listing, deleting, copying."""
 
+from .erasing import erase_everything
+from .owners import hand_over, share
 from .results import Health, Loaded, Saved
 from .sessions import SessionManager
 from .transfer import Copied, copy_everything
 from .turns import Found, Interrupted
 
-__all__ = ["Copied", "Found", "Health", "Interrupted", "Loaded", "Saved", "SessionManager", "copy_everything"]
+__all__ = [
+    "Copied",
+    "Found",
+    "Health",
+    "Interrupted",
+    "Loaded",
+    "Saved",
+    "SessionManager",
+    "copy_everything",
+    "erase_everything",
+    "hand_over",
+    "share",
+]

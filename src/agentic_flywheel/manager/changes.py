@@ -26,6 +26,7 @@ class Origin:
     mark: Mark | None = None
     head: bytes | None = None
     history: History | None = None
+    shared_by: str = ""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -64,7 +65,7 @@ def origin_of(session: UniversalSession, store: Store) -> Origin:
 
 def remember(session: UniversalSession, store: Store, stored: Stored) -> UniversalSession:
     """The session, just loaded from a store."""
-    session.origin = Origin(store, session.id, stored.mark, stored.head, session.history)
+    session.origin = Origin(store, session.id, stored.mark, stored.head, session.history, stored.shared_by)
     return session
 
 
@@ -104,7 +105,7 @@ def draft_of(session: UniversalSession, origin: Origin, older: Sequence[bytes], 
         origin.head,
         head,
         last_active,
-        created_at=session.metadata.get("created_at"),
+        created_at=session.metadata.get("handed_over_at") or session.metadata.get("created_at"),
         added=added,
         history=[*missing(older, [*known, *written]), *known, *written] if rewrites(session, origin) else None,
         ttl=ttl,

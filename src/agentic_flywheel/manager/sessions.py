@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Self
 
 from msgspec import structs
@@ -18,7 +17,6 @@ from ..errors import (
     BadInput,
     Damaged,
     Fenced,
-    Misconfigured,
     Newer,
     StoreError,
     TooLarge,
@@ -30,9 +28,13 @@ from ..session import Execution, History, InFlight, Turn, UniversalSession, chec
 from ..session.values import rich
 from ..stores import Change, Record, Store, Stored
 from ..stores.deadline import within
+from ..stores.names import name_of
+from ..stores.owned import OwnedStore
 from ..tracing import traced
 from .changes import Draft, Origin, adopt, draft_of, origin_of, remember, rewrites, stand_in
+from .health import health_of
 from .meter import Meter
+from .owners import is_whose_name_it_bears, refuse_reader, share_record, sign
 from .results import Health, Loaded, Saved
 from .turns import Found, TurnsInFlight
 
@@ -47,6 +49,9 @@ class SessionManager:
 
     A save never raises because storage is in trouble, nor because of what the session holds: it says what
     happened. Closing closes the store; ``async with`` does it by itself.
+
+    Its calls are made for the principal that `agentic_flywheel.stores.owned.acting_as` names, and concern what that
+    has: ``own`` is the store as the principal sees it.
 
     ``budget`` is how long a call may take over all its rounds, in seconds, where the store is one that can be
     away (see `agentic_flywheel.resilience`).
@@ -68,7 +73,8 @@ class SessionManager:
         self.enabled = enabled
         self.meter = Meter()
         self._large: dict[str, int] = {}
-        self.turns = TurnsInFlight(store)
+        self.own = OwnedStore(store, most=self.limits.sessions)
+        self.turns = TurnsInFlight(self.own)
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,6 +143,9 @@ class SessionManager:
         under: InFlight | None,
     ) -> Committed:
         check_session_id(session.id)
+        refuse_reader(session)
+        if origin.mark is None:
+            sign(session)
         older: Sequence[bytes] = ()
         if session.history.older and rewrites(session, origin) and session.history is origin.history:
             older = await self._older(session)
@@ -156,14 +165,14 @@ class SessionManager:
         turn_id = next((turn_id for turn_id in turn_ids if self.turns.fence_of(turn_id)), None)
         limit = self.limits.session_bytes
         if turn_id is None:
-            return await commit(self.store, change, draft.known, limit=limit)
+            return await commit(self.own, change, draft.known, limit=limit)
         fenced = structs.replace(change, fence=self.turns.fence_of(turn_id))
         try:
-            return await commit(self.store, fenced, draft.known, limit=limit)
+            return await commit(self.own, fenced, draft.known, limit=limit)
         except Fenced:  # or the store's clock went back, in a failover
             if not await self.turns.still_has(change.session_id, turn_id):
                 raise
-            return await commit(self.store, change, draft.known, limit=limit)
+            return await commit(self.own, change, draft.known, limit=limit)
 
     def _watch_size(self, session_id: str, size: int) -> None:
         if size >= self.limits.warn_bytes:
@@ -172,7 +181,7 @@ class SessionManager:
             self._large.pop(session_id, None)
 
     async def _older(self, session: UniversalSession) -> Sequence[bytes]:
-        stored = await self.store.read(session.id, touch=False)
+        stored = await self.own.read(session.id, touch=False)
         if stored is not None and stored.start:
             raise Unavailable(
                 "earlier turns were changed, and not all of them can be read now; save it again later"
@@ -222,7 +231,7 @@ class SessionManager:
         check_session_id(session_id)
         if last is not None and last < 0:
             raise BadInput(f"last is {last}; it is a number of turns, or None for all")
-        return await self._load(session_id, self.store.read(session_id, last=last))
+        return await self._load(session_id, self.own.read(session_id, last=last))
 
     async def claim_and_load(
         self, session_id: str, turn: InFlight, *, last: int | None = None
@@ -234,6 +243,7 @@ class SessionManager:
 
         Raises:
             BadSessionId: the id can name no session.
+            BadInput: the session is shared, to be read only.
         """
         check_session_id(session_id)
         found: Found | None = None
@@ -244,6 +254,8 @@ class SessionManager:
             return stored
 
         loaded = await self._load(session_id, read())
+        if loaded.session is not None:
+            refuse_reader(loaded.session)
         return found, loaded
 
     async def _load(self, session_id: str, reading: Awaitable[Stored | None]) -> Loaded:
@@ -257,9 +269,10 @@ class SessionManager:
         try:
             with within(self.budget):
                 stored = await reading
-            if stored is None:
+            session = decode_session(session_id, stored) if stored is not None else None
+            if stored is None or session is None or not is_whose_name_it_bears(session, stored):
                 return Loaded("absent", reason=f"no session {session_id!r}: it has expired or never was")
-            session = remember(decode_session(session_id, stored), self.store, stored)
+            remember(session, self.store, stored)
             return Loaded("found", session, behind=stored.behind)
         except Newer as error:
             return Loaded("newer", reason=_left_alone(session_id, error))
@@ -302,11 +315,14 @@ class SessionManager:
 
         Raises:
             BadSessionId, Damaged, Newer, SessionNotFound: as `require`.
+            BadInput: the session is shared, to be read only.
         """
         try:
-            return await self.require(session_id, last=last)
+            session = await self.require(session_id, last=last)
         except Unavailable:
             return stand_in(session_id, backend, self.store)
+        refuse_reader(session)
+        return session
 
     async def delete_session(self, session_id: str) -> bool:
         """Remove a session; whether there was one. Its executions stay until they expire.
@@ -319,13 +335,13 @@ class SessionManager:
         """
         check_session_id(session_id)
         with within(self.budget):
-            return await self.store.delete(session_id, deleted_at=now(), ttl=TOMBSTONE_SECONDS)
+            return await self.own.delete(session_id, deleted_at=now(), ttl=TOMBSTONE_SECONDS)
 
     async def list_sessions(self, limit: int = 20) -> list[Summary]:
-        """Summaries of the sessions used last, newest first; histories are not read, nothing is touched."""
+        """Summaries of one's own sessions used last, newest first; histories are not read, nothing is touched."""
         summaries = []
         with within(self.budget):
-            recent = await self.store.recent(limit)
+            recent = await self.own.recent(limit)
         for listed in recent:
             try:
                 summaries.append(summarize(listed))
@@ -356,11 +372,20 @@ class SessionManager:
         """Store an execution, and its entry in the history of its flow; for ``ttl`` see `save_session`."""
         try:
             with within(self.budget):
-                stored = await self.store.put(self._encode(execution, ttl))
+                stored = await self.own.put(self._encode(execution, ttl))
         except (BadInput, StoreError) as error:
             log.warning("execution %s was not saved: %s", execution.id, type(error).__name__)
             return self._refused(str(error))
         return self._saved(pending=not stored)
+
+    async def put_share(self, session_id: str, reader: str, owner: str) -> None:
+        """Note whose session a reader may read under this handle; for `agentic_flywheel.manager.owners`.
+
+        Raises:
+            StoreError: it cannot be noted.
+        """
+        with within(self.budget):
+            await self.store.put([share_record(name_of(reader, session_id), owner, self.ttl.session)])
 
     async def load_execution(self, execution_id: str) -> Execution | None:
         """An execution by its id, also after its session has ended; None if there is none.
@@ -369,7 +394,7 @@ class SessionManager:
             StoreError: the store cannot be reached, or what is stored is damaged.
         """
         with within(self.budget):
-            data = await self.store.execution(execution_id)
+            data = await self.own.execution(execution_id)
         return decode_execution(data) if data is not None else None
 
     async def load_history(self, session_id: str, flow_id: str) -> list[dict[str, Any]]:
@@ -379,49 +404,12 @@ class SessionManager:
             StoreError: the store cannot be reached, or what is stored is damaged.
         """
         with within(self.budget):
-            entries = await self.store.entries(session_id, flow_id)
+            entries = await self.own.entries(session_id, flow_id)
         return [rich(decode(entry)) for entry in entries]
 
     async def health(self) -> Health:
         """How the store is; asks it, unless it is known to be away."""
-        start = time.perf_counter()
-        health = Health("ok" if self.enabled else "off", self.store.name, self.store.where)
-        try:
-            facts = await self.store.check()
-            health = replace(health, facts=facts, latency_ms=round((time.perf_counter() - start) * 1000, 3))
-        except Misconfigured as error:
-            health = replace(health, state="misconfigured", error=str(error))
-        except StoreError as error:
-            health = replace(health, state="unavailable", error=str(error))
-        measured = replace(
-            health,
-            counts=dict(self.meter.counts),
-            latencies_ms=self.meter.latencies_ms(),
-            large_sessions=dict(self._large),
-        )
-        return await self._with_backlog(measured)
-
-    async def _with_backlog(self, health: Health) -> Health:
-        try:
-            backlog = await self.store.backlog()
-        except StoreError as error:
-            return replace(health, error=f"{health.error or ''} the journal cannot be read: {error}".strip())
-        if backlog is None:
-            return health
-        state = health.state
-        if state == "ok":  # it answers; that is not to say that it takes writes
-            state = "unavailable" if not backlog.available else "replaying" if backlog.pending else "ok"
-        return replace(
-            health,
-            state=state,
-            since=backlog.since,
-            error=health.error or backlog.last_error,
-            pending=backlog.pending,
-            pending_bytes=backlog.pending_bytes,
-            oldest_pending=backlog.oldest,
-            refused=backlog.refused,
-            breaker=backlog.breaker,
-        )
+        return await health_of(self.store, self.meter, self._large, enabled=self.enabled)
 
 
 def _left_alone(session_id: str, error: Exception) -> str:

@@ -14,6 +14,7 @@ from ..session.parts import unpack_head
 from ..session.times import seconds
 from ..stores import Change, Record, Store, Stored
 from ..stores.base import Kind
+from ..stores.names import shown
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ async def copy_everything(
         try:
             copied.sessions += await _copy_session(source, target, session_id, ttl.session, limits)
         except (StoreError, TooLarge) as error:
-            copied.skipped[session_id] = str(error)
+            copied.skipped[shown(session_id)] = str(error)
         progress("session")
     async for (execution_id,) in source.names("execution"):
         data = await source.execution(execution_id)
@@ -66,6 +67,10 @@ async def copy_everything(
         await _copy_history(source, target, session_id, flow_id, ttl.history)
         copied.histories += 1
         progress("history")
+    async for (name,) in source.names("share"):
+        owner = await source.share(name)
+        if owner is not None:
+            await target.put([Record("share", name, owner, ttl.session)])
     return copied
 
 

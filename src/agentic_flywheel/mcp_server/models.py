@@ -126,6 +126,21 @@ class SessionDeleted(BaseModel):
     deleted: Literal[True] = True
 
 
+class SessionShared(BaseModel):
+    """Who may read a session from now on, or no longer."""
+
+    session_id: str
+    subject: str
+    may_read: bool
+
+
+class SessionHandedOver(BaseModel):
+    """A session that is somebody else's from now on."""
+
+    session_id: str
+    subject: str = Field(description="whose it is now")
+
+
 class FlowAnswer(BaseModel):
     """What a flow answered."""
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mcp.server import MCPServer
+from mcp.server import MCPServer, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
 
 from .. import __version__
 from ..config import Settings
 from ..flywheel import Flywheel
+from ..integrations.mcp.principal import principal
+from ..stores.owned import acting_as
 from .flow_tools import FlowTools
 from .logs import log_to_stderr
+from .owner_tools import OwnerTools
 from .prompts import Prompts
 from .resources import Resources
 from .session_tools import SessionTools
@@ -50,9 +54,18 @@ def build_server(flywheel: Flywheel, guard: Guard | None = None) -> MCPServer[Fl
         auth=guard.settings if guard else None,
         log_level="WARNING",  # at INFO the SDK logs what a failing tool told its client
     )
+    server.middleware.append(_for_the_caller)
     for part in (SessionTools(flywheel), FlowTools(flywheel), Resources(flywheel), Prompts(flywheel)):
         part.register(server)
+    if guard is not None:  # without, sessions are nobody's
+        OwnerTools(flywheel).register(server)
     return server
+
+
+async def _for_the_caller(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Serve each request for whoever makes it: they see their own sessions only."""
+    with acting_as(principal()):
+        return await call_next(ctx)
 
 
 def serve_stdio(settings: Settings) -> None:

@@ -22,12 +22,10 @@ from typing import Annotated
 import msgspec
 from mcp.server.auth.provider import AccessToken, TokenVerifier
 
+from ..config.http import TABLE
 from ..errors import BadInput, ConfigError
 
 log = logging.getLogger(__name__)
-
-ISSUER = "flywheel:tokens"
-"""Who vouches for the subjects of a table, where another issuer has a URL."""
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -119,7 +117,7 @@ class TokenTable(TokenVerifier):
             client_id=line.subject,
             scopes=list(line.scopes),
             subject=line.subject,
-            claims={"iss": ISSUER},
+            claims={"iss": TABLE},
         )
 
     def _find(self, token: str) -> TokenLine | None:

@@ -137,14 +137,20 @@ class GuardedStore(Store):
     async def delete(self, session_id: str, *, deleted_at: str, ttl: int) -> bool:
         return await self._guarded(self.inner.delete(session_id, deleted_at=deleted_at, ttl=ttl), writes=True)
 
-    async def recent(self, limit: int) -> list[Listed]:
-        return await self._guarded(self.inner.recent(limit))
+    async def recent(self, limit: int, owner: str = "") -> list[Listed]:
+        return await self._guarded(self.inner.recent(limit, owner))
+
+    async def count(self, owner: str, enough: int) -> int:
+        return await self._guarded(self.inner.count(owner, enough))
 
     async def put(self, records: Sequence[Record]) -> bool:
         return await self._guarded(self.inner.put(records), writes=bool(records))
 
     async def execution(self, execution_id: str) -> bytes | None:
         return await self._guarded(self.inner.execution(execution_id))
+
+    async def share(self, name: str) -> bytes | None:
+        return await self._guarded(self.inner.share(name))
 
     async def entries(self, session_id: str, flow_id: str) -> list[bytes]:
         return await self._guarded(self.inner.entries(session_id, flow_id))
@@ -183,6 +189,9 @@ class GuardedStore(Store):
 
     async def reindex(self) -> int:
         return await self.inner.reindex()
+
+    async def erase(self, owner: str) -> int:
+        return await self.inner.erase(owner)
 
     async def check(self) -> dict[str, object]:
         return await self._guarded(self.inner.check())

@@ -15,6 +15,7 @@ from typing import TypeVar
 from ..errors import Damaged, Deleted, Newer, Unavailable
 from ..stores import Claim, Grant, Record
 from ..stores import sqlite_claims as claims
+from ..stores.names import id_of
 from ..stores.sqlite_file import SqliteFile
 from ..stores.sqlite_transaction import writing
 from . import journal_file as file
@@ -94,7 +95,7 @@ class Journal:
                 "answers and it is replayed; raise journal.limit_bytes to take more"
             )
         if done == "deleted":
-            raise Deleted(f"session {session_id!r} was deleted")
+            raise Deleted(f"session {id_of(session_id)!r} was deleted")
         return done == "appended"
 
     async def oldest(self, count: int) -> list[Entry]:
@@ -122,9 +123,13 @@ class Journal:
         """The sessions that work waits for."""
         return await self.call(file.sessions_waiting)
 
-    async def newest(self, count: int) -> list[str]:
-        """The sessions for which work was accepted last."""
-        return await self.call(lambda db: file.newest_waiting(db, count))
+    async def newest(self) -> list[str]:
+        """The sessions that work waits for, the one first for which it was accepted last."""
+        return await self.call(file.newest_waiting)
+
+    async def erase(self, owner: str) -> int:
+        """Remove what waits of an owner, and its claims; how many entries there were."""
+        return await self.call(lambda db: file.erase(db, owner))
 
     async def remove(self, entries: Sequence[Entry]) -> None:
         """Forget entries that are done."""

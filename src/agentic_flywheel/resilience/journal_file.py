@@ -13,6 +13,7 @@ from ..errors import Newer
 from ..jsontext import decode, encode
 from ..session.times import seconds
 from ..stores import Change, Record, sqlite_claims
+from ..stores.names import parts_of
 from ..stores.sqlite_transaction import writing
 
 VERSION = 2
@@ -182,7 +183,7 @@ def name_of(*parts: str) -> bytes:
 
 
 def _ids(record: Record) -> tuple[str, ...]:
-    return (record.id,) if record.kind == "execution" else (record.session_id, record.flow_id)
+    return (record.session_id, record.flow_id) if record.kind == "history" else (record.id,)
 
 
 def _deleted_since(db: sqlite3.Connection, change: Change) -> bool:
@@ -208,13 +209,40 @@ def sessions_waiting(db: sqlite3.Connection) -> set[str]:
     return {name for (name,) in db.execute("SELECT DISTINCT session_id FROM entries WHERE refused IS NULL")}
 
 
-def newest_waiting(db: sqlite3.Connection, count: int) -> list[str]:
-    """The sessions for which work was accepted last."""
+def newest_waiting(db: sqlite3.Connection) -> list[str]:
+    """The sessions that work waits for, the one first for which it was accepted last."""
     rows = db.execute(
-        "SELECT session_id FROM entries WHERE refused IS NULL GROUP BY session_id ORDER BY max(place) DESC LIMIT ?",
-        (count,),
+        "SELECT session_id FROM entries WHERE refused IS NULL GROUP BY session_id ORDER BY max(place) DESC"
     )
     return [name for (name,) in rows]
+
+
+def erase(db: sqlite3.Connection, owner: str) -> int:
+    """Remove what waits of an owner, or was refused, and its claims; how many entries there were.
+
+    What was there is overwritten, not only unlinked.
+    """
+    db.execute("PRAGMA secure_delete = ON")
+    of_owner = {name for (name,) in db.execute("SELECT DISTINCT session_id FROM entries") if _has(owner, name)}
+    places = {place for name, place in db.execute("SELECT name, place FROM records") if _brings(owner, name)}
+    rows = db.execute(f"SELECT {_COLUMNS} FROM entries")  # noqa: S608
+    entries = [
+        entry for entry in (Entry(*row) for row in rows) if entry.session_id in of_owner or entry.place in places
+    ]
+    remove(db, entries)
+    with writing(db):
+        claimed = [(name,) for (name,) in db.execute("SELECT session_id FROM claims") if _has(owner, name)]
+        db.executemany("DELETE FROM claims WHERE session_id = ?", claimed)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the log still has what was there
+    return len(entries)
+
+
+def _has(owner: str, name: str) -> bool:
+    return parts_of(name)[0] == owner
+
+
+def _brings(owner: str, name: bytes) -> bool:
+    return any(_has(owner, part) for part in decode(name)[1:])
 
 
 _COLUMNS = "place, session_id, kind, accepted_at, data, refused"

@@ -132,21 +132,28 @@ class JournalledStore(Store):
             self.replayer.hold(session_id)
         return appended
 
-    async def recent(self, limit: int) -> list[Listed]:
+    async def recent(self, limit: int, owner: str = "") -> list[Listed]:
         try:
-            listed = await self.inner.recent(limit)
+            listed = await self.inner.recent(limit, owner)
         except Unavailable as error:
             self.replayer.start()
             with _also(error):
-                return await self.knowledge.recent(limit)
+                return await self.knowledge.recent(limit, owner)
         if self.replayer.holds_any:
             with suppress(StoreError):
-                return await self.knowledge.with_what_waits(listed, limit)
+                return await self.knowledge.with_what_waits(listed, limit, owner)
         return listed
+
+    async def count(self, owner: str, enough: int) -> int:
+        return await self.inner.count(owner, enough)
 
     async def execution(self, execution_id: str) -> bytes | None:
         waiting = await self._waiting("execution", execution_id)
         return waiting[-1].data if waiting else await self.inner.execution(execution_id)
+
+    async def share(self, name: str) -> bytes | None:
+        waiting = await self._waiting("share", name)
+        return (waiting[-1].data or None) if waiting else await self.inner.share(name)
 
     async def entries(self, session_id: str, flow_id: str) -> list[bytes]:
         waiting = await self._waiting("history", session_id, flow_id)
@@ -247,6 +254,12 @@ class JournalledStore(Store):
 
     async def reindex(self) -> int:
         return await self.inner.reindex()
+
+    async def erase(self, owner: str) -> int:
+        """As every store; here, and first, what waits or is known on this machine."""
+        erased = await self.journal.erase(owner) if self.journal.exists else 0
+        await self.knowledge.erase(owner)
+        return erased + await self.inner.erase(owner)
 
     async def check(self) -> dict[str, object]:
         facts = await self.inner.check()

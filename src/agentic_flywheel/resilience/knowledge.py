@@ -18,6 +18,7 @@ from ..errors import Damaged, StoreError
 from ..session.times import seconds
 from ..stores import Change, Listed, Mark, Stored
 from ..stores.base import new_version
+from ..stores.names import parts_of
 from ..stores.sqlite_file import SqliteFile
 from ..stores.writing import new_lines
 from . import known_file as file
@@ -104,18 +105,18 @@ class LocalKnowledge:
         others = await self._ask(lambda db: file.get(db, session_id))
         return max((state for state in (mine, others) if state is not None), key=_age, default=None)
 
-    async def recent(self, limit: int) -> list[Listed]:
-        """The sessions that are known here, last used first."""
+    async def recent(self, limit: int, owner: str) -> list[Listed]:
+        """The sessions of an owner that are known here, last used first."""
         await self.write_down()
-        states = await self._ask(lambda db: file.recent(db, limit))
-        return await self.with_what_waits([_listed(name, stored) for name, stored in states.items()], limit)
+        states = await self._ask(lambda db: file.recent(db, limit, owner))
+        listed = [_listed(name, stored) for name, stored in states.items()]
+        return await self.with_what_waits(listed, limit, owner)
 
-    async def with_what_waits(self, listed: Sequence[Listed], limit: int) -> list[Listed]:
-        """A listing, with the work that waits in the journal."""
+    async def with_what_waits(self, listed: Sequence[Listed], limit: int, owner: str) -> list[Listed]:
+        """A listing of what an owner has, with the work that waits in the journal."""
         found = {item.session_id: item for item in listed}
-        waiting = await self._journal.sessions()
-        newest = await self._journal.newest(limit)
-        for session_id in {*newest, *(waiting & found.keys())} - {""}:
+        waiting = [name for name in await self._journal.newest() if name and parts_of(name)[0] == owner]
+        for session_id in {*waiting[:limit], *(found.keys() & waiting)}:
             recalled = await self.recall(session_id)
             if recalled.stored is not None:
                 found[session_id] = _listed(session_id, recalled.stored)
@@ -129,6 +130,14 @@ class LocalKnowledge:
         self._new.discard(session_id)
         if self._file.path.exists():
             await self._ask(lambda db: file.forget(db, session_id))
+
+    async def erase(self, owner: str) -> None:
+        """Know nothing of what an owner has any more."""
+        for name in [name for name in self._states if parts_of(name)[0] == owner]:
+            del self._states[name]
+            self._new.discard(name)
+        if self._file.path.exists():
+            await self._ask(lambda db: file.erase(db, owner))
 
     async def write_down(self) -> None:
         """Bring what is new to disk."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from itertools import islice
 
 import msgspec
 
 from ..session.times import seconds
 from ..stores import Stored
+from ..stores.names import parts_of
 from ..stores.sqlite_transaction import writing
 
 _encoder = msgspec.msgpack.Encoder()
@@ -55,16 +57,26 @@ def get(db: sqlite3.Connection, session_id: str) -> Stored | None:
     return _decoded(row[0]) if row else None
 
 
-def recent(db: sqlite3.Connection, limit: int) -> dict[str, Stored]:
-    """The states of the sessions used last, newest first."""
-    rows = db.execute("SELECT session_id, data FROM known ORDER BY active DESC LIMIT ?", (limit,))
-    states = {name: _decoded(data) for name, data in rows}
+def recent(db: sqlite3.Connection, limit: int, owner: str) -> dict[str, Stored]:
+    """The states of an owner's sessions used last, newest first."""
+    rows = db.execute("SELECT session_id, data FROM known ORDER BY active DESC")
+    mine = ((name, data) for name, data in rows if parts_of(name)[0] == owner)
+    states = {name: _decoded(data) for name, data in islice(mine, limit)}
     return {name: stored for name, stored in states.items() if stored is not None}
 
 
 def forget(db: sqlite3.Connection, session_id: str) -> None:
     """Forget a session."""
     db.execute("DELETE FROM known WHERE session_id = ?", (session_id,))
+
+
+def erase(db: sqlite3.Connection, owner: str) -> None:
+    """Forget what an owner has; what was there is overwritten."""
+    db.execute("PRAGMA secure_delete = ON")
+    names = [(name,) for (name,) in db.execute("SELECT session_id FROM known") if parts_of(name)[0] == owner]
+    with writing(db):
+        db.executemany("DELETE FROM known WHERE session_id = ?", names)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the log still has what was there
 
 
 def _decoded(data: bytes) -> Stored | None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-Kind = Literal["session", "execution", "history"]
+Kind = Literal["session", "execution", "history", "share"]
 
 ASIDE_SECONDS = 30 * 24 * 3600
 
@@ -50,7 +50,8 @@ class Stored(Struct, frozen=True):
     """What a store holds of a session: its head, and the lines from turn number ``start`` on.
 
     A ``foreign`` one was written by somebody else: it cannot be appended to, only be written as a whole. One
-    that is ``behind`` comes from what is known on this machine while the store is away.
+    that is ``behind`` comes from what is known on this machine while the store is away. ``shared_by`` is the owner
+    where somebody else reads it.
     """
 
     mark: Mark
@@ -60,6 +61,7 @@ class Stored(Struct, frozen=True):
     start: int = 0
     foreign: bool = False
     behind: bool = False
+    shared_by: str = ""
 
     def cut(self, last: int | None, after: int | None) -> Stored:
         """Of all its lines, the ``last`` newest, or those from turn number ``after`` on."""
@@ -72,10 +74,11 @@ class Record(Struct, frozen=True):
     """Something kept beside a session for as long as ``ttl`` says, written again without harm.
 
     An execution is a document under its id. A history entry is one line of the history of ``flow_id`` in
-    ``session_id``; the newest entry of an id counts.
+    ``session_id``; the newest entry of an id counts. A share is kept under the name that its reader has for the
+    session, and says whose it is; an empty one is none.
     """
 
-    kind: Literal["execution", "history"]
+    kind: Literal["execution", "history", "share"]
     id: str
     data: bytes
     ttl: int
@@ -212,8 +215,12 @@ class Store(ABC):
         """Remove a session and note when, for ``ttl`` seconds; whether there was one."""
 
     @abstractmethod
-    async def recent(self, limit: int) -> list[Listed]:
-        """The sessions used last, newest first, without touching them. Damaged ones are left out."""
+    async def recent(self, limit: int, owner: str = "") -> list[Listed]:
+        """The sessions of an owner used last, newest first, without touching them. Damaged ones are left out."""
+
+    @abstractmethod
+    async def count(self, owner: str, enough: int) -> int:
+        """How many sessions an owner has; where it may be ``enough``, what has expired is not among them."""
 
     @abstractmethod
     async def put(self, records: Sequence[Record]) -> bool:
@@ -222,6 +229,10 @@ class Store(ABC):
     @abstractmethod
     async def execution(self, execution_id: str) -> bytes | None:
         """An execution's document."""
+
+    @abstractmethod
+    async def share(self, name: str) -> bytes | None:
+        """Whose session the one is that a reader was given under this name; None if none was."""
 
     @abstractmethod
     async def entries(self, session_id: str, flow_id: str) -> list[bytes]:
@@ -285,6 +296,13 @@ class Store(ABC):
     @abstractmethod
     async def reindex(self) -> int:
         """Find sessions that others wrote, so that they are listed; how many there are. For upkeep."""
+
+    @abstractmethod
+    async def erase(self, owner: str) -> int:
+        """Remove everything that an owner has, and the notes of it; how many things there were. For upkeep.
+
+        Notes that sessions were deleted stay, so that nobody who still holds one writes it again.
+        """
 
     @abstractmethod
     async def check(self) -> dict[str, object]:

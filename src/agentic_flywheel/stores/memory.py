@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ..session.times import seconds
 from .base import ASIDE_SECONDS, Change, Claim, Grant, Kind, Listed, Mark, Record, Store, Stored
+from .names import parts_of
 from .writing import (
     first_wanted,
     is_append,
@@ -44,6 +45,7 @@ class MemoryStore(Store):
         self._sessions: _Shelf[_Session] = _Shelf(clock)
         self._executions: _Shelf[bytes] = _Shelf(clock)
         self._histories: _Shelf[dict[str, bytes]] = _Shelf(clock)
+        self._shares: _Shelf[bytes] = _Shelf(clock)
         self._aside: _Shelf[dict[str, bytes]] = _Shelf(clock)
         self._deletions: _Shelf[str] = _Shelf(clock)
         self._writes = 0
@@ -85,18 +87,25 @@ class MemoryStore(Store):
         self._deletions.put((session_id,), deleted_at, ttl)
         return self._sessions.drop((session_id,))
 
-    async def recent(self, limit: int) -> list[Listed]:
-        found = [(seconds(session.last_active), name, session) for name, session in self._sessions.items()]
+    async def recent(self, limit: int, owner: str = "") -> list[Listed]:
+        found = [(seconds(session.last_active), name, session) for name, session in self._sessions_of(owner)]
         found.sort(key=lambda item: item[:2], reverse=True)
         return [
             Listed(session_id, session.head, session.last_active, session.mark.total, session.size)
             for _, (session_id,), session in found[:limit]
         ]
 
+    def _sessions_of(self, owner: str) -> list[tuple[Name, _Session]]:
+        return [item for item in self._sessions.items() if parts_of(item[0][0])[0] == owner]
+
+    async def count(self, owner: str, enough: int) -> int:
+        return len(self._sessions_of(owner))
+
     async def put(self, records: Sequence[Record]) -> bool:
         for record in records:
-            if record.kind == "execution":
-                self._executions.put((record.id,), record.data, record.ttl)
+            if record.kind != "history":
+                shelf = self._executions if record.kind == "execution" else self._shares
+                shelf.put((record.id,), record.data, record.ttl)
             else:
                 name = (record.session_id, record.flow_id)
                 entries = self._histories.get(name) or {}
@@ -107,6 +116,9 @@ class MemoryStore(Store):
     async def execution(self, execution_id: str) -> bytes | None:
         return self._executions.get((execution_id,))
 
+    async def share(self, name: str) -> bytes | None:
+        return self._shares.get((name,)) or None
+
     async def entries(self, session_id: str, flow_id: str) -> list[bytes]:
         return list((self._histories.get((session_id, flow_id)) or {}).values())
 
@@ -115,6 +127,7 @@ class MemoryStore(Store):
             "session": self._sessions,
             "execution": self._executions,
             "history": self._histories,
+            "share": self._shares,
         }
         for name, _ in shelves[kind].items():
             yield name
@@ -164,6 +177,15 @@ class MemoryStore(Store):
     async def reindex(self) -> int:
         return len(self._sessions.items())
 
+    async def erase(self, owner: str) -> int:
+        erased = 0
+        for shelf in (self._sessions, self._executions, self._histories, self._shares, self._aside):
+            for name, value in shelf.items():
+                if parts_of(name[0])[0] == owner or (shelf is self._shares and value == owner.encode()):
+                    shelf.drop(name)
+                    erased += 1
+        return erased
+
     async def check(self) -> dict[str, object]:
         return {"sessions": len(self._sessions.items())}
 
@@ -175,6 +197,7 @@ class MemoryStore(Store):
         if self._writes % TIDY_EVERY == 0:
             for shelf in (self._sessions, self._executions, self._histories, self._aside, self._deletions):
                 shelf.tidy()
+            self._shares.tidy()
 
 
 _NOTHING = Mark("", "", 0, 0)

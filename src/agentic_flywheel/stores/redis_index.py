@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from ..session.times import seconds
+from .names import id_of, parts_of
 from .redis_lane import Command
 
 REMEMBERED = 10_000  # sessions whose place in the index is known here
@@ -12,7 +13,7 @@ TO_THE_SECOND = len("2025-11-18T10:00:00")
 
 
 class Index:
-    """A sorted set, each session's score the moment of its last use in seconds.
+    """A sorted set for each owner, each session's score the moment of its last use in seconds.
 
     A session that is written several times within a second is put in its place once: the score may be behind
     by less than a second, and saves that follow each other closely are one command each.
@@ -28,7 +29,8 @@ class Index:
 
     def put(self, session_id: str, last_active: str | None) -> Command:
         """What puts a session in its place; tell `was_put` when that is done."""
-        return ("ZADD", self._key, str(seconds(last_active)), session_id)
+        owner, plain = parts_of(session_id)
+        return ("ZADD", self.key(owner), str(seconds(last_active)), plain)
 
     def was_put(self, session_id: str, last_active: str | None) -> None:
         """Note that a session is in its place."""
@@ -38,11 +40,16 @@ class Index:
             self._seconds.popitem(last=False)
 
     def remove(self, *session_ids: str) -> Command:
-        """What takes sessions out."""
+        """What takes sessions out, all of one owner."""
         for session_id in session_ids:
             self._seconds.pop(session_id, None)
-        return ("ZREM", self._key, *session_ids)
+        owner, _ = parts_of(session_ids[0])
+        return ("ZREM", self.key(owner), *map(id_of, session_ids))
 
-    def page(self, first: int, count: int) -> Command:
-        """What reads the ids of so many sessions, used last first, from a place on."""
-        return ("ZREVRANGE", self._key, first, first + count - 1)
+    def page(self, owner: str, first: int, count: int) -> Command:
+        """What reads the ids of so many sessions of an owner, used last first, from a place on."""
+        return ("ZREVRANGE", self.key(owner), first, first + count - 1)
+
+    def key(self, owner: str) -> str:
+        """Where the set of an owner is."""
+        return f"{self._key}:{owner}" if owner else self._key

@@ -5,10 +5,14 @@
 ``<prefix>:execution:<id>``           an execution, one JSON object
 ``<prefix>:history:<id>:<flow>``      the executions of one flow in one session, a JSON array
 ``<prefix>:index``                    sorted set of session ids by last use, for listing; exact to a second
+``<prefix>:share:<reader>:<id>``      whose session it is that this reader may read
 ``<prefix>:claim:<id>``               the turn that is run in a session, and until when it has the right to
 ``<prefix>:damaged:<id>:<time>``      what was no session document and stood in the way of one, for 30 days
 ``<prefix>:tombstone:<id>``           when a session was deleted, so that no late writer revives it
 ====================================  ==========================================================
+
+What belongs to a principal has its hash in front of the id: ``<prefix>:session:<owner>:<id>``, and so on; each
+has an index of its own, ``<prefix>:index:<owner>``.
 
 Parts that are not plain (``A-Z a-z 0-9 . _ -``) are percent-encoded, so that no id can forge another key or
 a pattern. The prefix is ``agentic_flywheel`` unless set otherwise.
@@ -20,6 +24,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, unquote
+
+from .names import BETWEEN, PRINCIPAL, name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +58,13 @@ class Keys:
         """The key that notes that a session was deleted."""
         return f"{self.prefix}:tombstone:{_plain(session_id)}"
 
+    def share(self, name: str) -> str:
+        """The key that says whose session a reader was given."""
+        return f"{self.prefix}:share:{_plain(name)}"
+
     @property
     def index(self) -> str:
-        """The key of the index for listings."""
+        """The key of the index of what belongs to nobody; with ``:<owner>`` behind it, of what is an owner's."""
         return f"{self.prefix}:index"
 
     def pattern(self, kind: str) -> str:
@@ -65,13 +75,16 @@ class Keys:
         """The ids that a key of a kind was made of; None for a key that we would not have made of any."""
         start = f"{self.prefix}:{kind}:".encode()
         parts = tuple(unquote(part) for part in key.removeprefix(start).decode(errors="replace").split(":"))
+        if len(parts) == _PARTS[kind] + 1 and PRINCIPAL.fullmatch(parts[0]):  # it has an owner
+            parts = (name_of(*parts[:2]), *parts[2:])
         made = start + ":".join(_plain(part) for part in parts).encode()
         return parts if made == key and len(parts) == _PARTS[kind] else None
 
 
-_PARTS = {"session": 1, "execution": 1, "history": 2, "damaged": 2}
+_PARTS = {"session": 1, "execution": 1, "history": 2, "damaged": 2, "share": 1}
+_BETWEEN = quote(BETWEEN)
 
 
 @lru_cache(4096)
 def _plain(part: str) -> str:
-    return quote(part, safe="").replace("~", "%7E")
+    return quote(part, safe="").replace("~", "%7E").replace(_BETWEEN, ":")

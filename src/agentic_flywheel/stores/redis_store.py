@@ -16,6 +16,7 @@ from . import redis_layout as layout
 from . import redis_scripts as scripts
 from .base import ASIDE_SECONDS, Change, Claim, Grant, Kind, Listed, Mark, Record, Store, Stored
 from .history_entries import newest_of_each
+from .names import name_of
 from .redis_carriers import carrier
 from .redis_client import raise_translated, without_password
 from .redis_facts import facts_of, together
@@ -31,6 +32,7 @@ FIRST_LOOK = 4096  # bytes read of a session for a listing; most heads fit
 SPARE = 1024  # bytes that are read of a session's end beyond what its turns are thought to take
 PAGE = 200
 CLAIM_KEPT_SECONDS = 7 * 24 * 3600
+_ERASED = ("session", "execution", "history", "share", "claim", "damaged")
 
 
 class RedisStore(Store):
@@ -152,7 +154,8 @@ class RedisStore(Store):
         if record.kind == "history":
             key = self._keys.history(record.session_id, record.flow_id)
             return scripts.ENTRY.on(key, record.data, record.ttl)
-        return ("SET", self._keys.execution(record.id), record.data, *_expiry(record.ttl))
+        key = self._keys.share(record.id) if record.kind == "share" else self._keys.execution(record.id)
+        return ("SET", key, record.data, *_expiry(record.ttl))
 
     async def _heed(self, records: Sequence[Record], answers: Sequence[Any]) -> None:
         """Mend a history that somebody else wrote; say which record was not stored.
@@ -187,14 +190,14 @@ class RedisStore(Store):
         answers = await self._pipe.steps([noted], [deleted, unlisted])
         return bool([raise_translated(answer) for answer in answers][1])
 
-    async def recent(self, limit: int) -> list[Listed]:
+    async def recent(self, limit: int, owner: str = "") -> list[Listed]:
         found: list[Listed] = []
         place = 0
         while len(found) < limit:
-            members = await self._pipe.one(*self._index.page(place, PAGE))
+            members = await self._pipe.one(*self._index.page(owner, place, PAGE))
             if not members:
                 break
-            listed, gone = await self._listed([member.decode() for member in members])
+            listed, gone = await self._listed([name_of(owner, member.decode()) for member in members])
             found += listed
             if gone:  # expired, or removed by others: the index mends itself
                 await self._pipe.one(*self._index.remove(*gone))
@@ -234,6 +237,9 @@ class RedisStore(Store):
 
     async def execution(self, execution_id: str) -> bytes | None:
         return await self._get(self._keys.execution(execution_id))
+
+    async def share(self, name: str) -> bytes | None:
+        return await self._get(self._keys.share(name)) or None
 
     async def entries(self, session_id: str, flow_id: str) -> list[bytes]:
         raw = await self._get(self._keys.history(session_id, flow_id))
@@ -335,6 +341,24 @@ class RedisStore(Store):
                 await self._pipe.one(*self._index.put(session_id, stored.last_active))
                 count += 1
         return count
+
+    async def count(self, owner: str, enough: int) -> int:
+        number: int = await self._pipe.one("ZCARD", self._index.key(owner))
+        if number >= enough:  # what has expired is still in the index
+            await self.recent(number, owner)
+            number = await self._pipe.one("ZCARD", self._index.key(owner))
+        return number
+
+    async def erase(self, owner: str) -> int:
+        await self._pipe.one("DEL", self._index.key(owner))
+        erased = 0
+        for kind in _ERASED:
+            async for key in self._scan(self._keys.pattern(f"{kind}:{owner}")):
+                erased += await self._pipe.one("DEL", key)
+        async for key in self._scan(self._keys.pattern("share")):
+            if await self._pipe.one("GET", key) == owner.encode():
+                erased += await self._pipe.one("DEL", key)
+        return erased
 
     async def check(self) -> dict[str, object]:
         servers = await self._pipe.servers()

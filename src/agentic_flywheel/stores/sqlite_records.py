@@ -54,7 +54,7 @@ def sweep(db: sqlite3.Connection, now: float, most: int) -> None:
     )
     expired = db.execute("SELECT key FROM histories WHERE expires_at <= ? LIMIT ?", (now, most))
     for (key,) in expired.fetchall():
-        _remove_history(db, key)
+        remove_history(db, key)
 
 
 def _forget_expired(db: sqlite3.Connection, session_id: str, flow_id: str, now: float) -> None:
@@ -64,9 +64,10 @@ def _forget_expired(db: sqlite3.Connection, session_id: str, flow_id: str, now: 
         (session_id, flow_id, now),
     ).fetchone()
     if found:
-        _remove_history(db, found[0])
+        remove_history(db, found[0])
 
 
-def _remove_history(db: sqlite3.Connection, key: int) -> None:
+def remove_history(db: sqlite3.Connection, key: int) -> None:
+    """Remove the history of that key, with its entries."""
     db.execute("DELETE FROM entries WHERE history = ?", (key,))
     db.execute("DELETE FROM histories WHERE key = ?", (key,))

@@ -8,6 +8,7 @@
 ``histories``     a row for each flow of a session, with the end of its time
 ``entries``       the entries of a flow's history, in order of their first appearance
 ``tombstones``    when a session was deleted
+``shares``        whose session the one is that a reader was given under a name
 ``aside``         what was damaged, as far as it could be read
 ``claims``        which turn a session is claimed for, until when
 ================  ============================================================================
@@ -145,5 +146,20 @@ def _schema_3(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: Sequence[Callable[[sqlite3.Connection], None]] = [_schema_1, _schema_2, _schema_3]
+def _schema_4(db: sqlite3.Connection) -> None:
+    for statement in _SCHEMA_4:
+        db.execute(statement)
+
+
+_SCHEMA_4 = (
+    "ALTER TABLE sessions ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX sessions_of_owner ON sessions (owner, active, id)",
+    "DROP INDEX sessions_by_use",
+    "CREATE TABLE shares (id TEXT PRIMARY KEY, owner TEXT NOT NULL, expires_at REAL)",
+    "CREATE INDEX shares_by_end ON shares (expires_at) WHERE expires_at IS NOT NULL",
+    "CREATE INDEX shares_by_owner ON shares (owner)",
+)
+
+
+MIGRATIONS: Sequence[Callable[[sqlite3.Connection], None]] = [_schema_1, _schema_2, _schema_3, _schema_4]
 """Append only: the step at place n takes a file from schema n to n + 1."""

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ..errors import Damaged
 from ..session.times import seconds
 from .base import ASIDE_SECONDS, Change, Listed, Mark, Stored
+from .names import id_of, parts_of
 from .writing import (
     first_wanted,
     is_append,
@@ -64,7 +65,7 @@ def read(db: sqlite3.Connection, session_id: str, last: int | None, after: int |
     turns = db.execute("SELECT line FROM turns WHERE session = ? AND seq >= ? ORDER BY seq", (row.key, start))
     lines = [line for (line,) in turns]
     if head is None or len(lines) != row.mark.total - start:
-        raise Damaged(f"session {session_id!r} lacks its head or some of its turns")
+        raise Damaged(f"session {id_of(session_id)!r} lacks its head or some of its turns")
     return Stored(row.mark, head[0], row.last_active, lines, start)
 
 
@@ -144,9 +145,9 @@ def _put_row(db: sqlite3.Connection, change: Change, row: Row, now: float) -> in
         return row.key
     inserted = db.execute(
         "INSERT INTO sessions"
-        " (id, version, epoch, revision, total, size, fence, last_active, active, ttl, expires_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING key",
-        (change.session_id, *state, *times),
+        " (id, owner, version, epoch, revision, total, size, fence, last_active, active, ttl, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING key",
+        (change.session_id, parts_of(change.session_id)[0], *state, *times),
     )
     (key,) = inserted.fetchone()
     return int(key)
@@ -201,13 +202,13 @@ def deleted_at(db: sqlite3.Connection, session_id: str, now: float) -> str | Non
     return found[0] if found else None
 
 
-def recent(db: sqlite3.Connection, limit: int, now: float) -> list[Listed]:
-    """The sessions used last, newest first, without reading a turn."""
+def recent(db: sqlite3.Connection, limit: int, owner: str, now: float) -> list[Listed]:
+    """The sessions of an owner used last, newest first, without reading a turn."""
     rows = db.execute(
         "SELECT id, head, last_active, total, size + length(head)"
         " FROM sessions JOIN heads ON heads.session = sessions.key"
-        " WHERE expires_at IS NULL OR expires_at > ? ORDER BY active DESC, id DESC LIMIT ?",
-        (now, limit),
+        " WHERE owner = ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY active DESC, id DESC LIMIT ?",
+        (owner, now, limit),
     )
     return [Listed(*row) for row in rows]
 

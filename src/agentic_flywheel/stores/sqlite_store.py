@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from . import sqlite_claims as claims
+from . import sqlite_owners as owners
 from . import sqlite_records as records
 from . import sqlite_sessions as sessions
 from .base import Change, Claim, Grant, Kind, Listed, Mark, Record, Store, Stored
@@ -78,8 +79,11 @@ class SqliteStore(Store):
 
         return await self._file.call(work)
 
-    async def recent(self, limit: int) -> list[Listed]:
-        return await self._file.call(lambda db: sessions.recent(db, limit, self._clock()))
+    async def recent(self, limit: int, owner: str = "") -> list[Listed]:
+        return await self._file.call(lambda db: sessions.recent(db, limit, owner, self._clock()))
+
+    async def count(self, owner: str, enough: int) -> int:
+        return await self._file.call(lambda db: owners.count(db, owner, self._clock()))
 
     async def put(self, records: Sequence[Record]) -> bool:
         def work(db: sqlite3.Connection) -> None:
@@ -91,6 +95,9 @@ class SqliteStore(Store):
 
     async def execution(self, execution_id: str) -> bytes | None:
         return await self._file.call(lambda db: records.execution(db, execution_id, self._clock()))
+
+    async def share(self, name: str) -> bytes | None:
+        return await self._file.call(lambda db: owners.share(db, name, self._clock()))
 
     async def entries(self, session_id: str, flow_id: str) -> list[bytes]:
         return await self._file.call(lambda db: records.entries(db, session_id, flow_id, self._clock()))
@@ -149,6 +156,15 @@ class SqliteStore(Store):
     async def reindex(self) -> int:
         return await self._file.call(lambda db: sessions.count(db, self._clock()))
 
+    async def erase(self, owner: str) -> int:
+        def work(db: sqlite3.Connection) -> int:
+            with writing(db):
+                erased = owners.erase(db, owner)
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the log still has what was there
+            return erased
+
+        return await self._file.call(work)
+
     async def check(self) -> dict[str, object]:
         def work(db: sqlite3.Connection) -> dict[str, object]:
             with writing(db):  # whether it can be written is what a doctor wants to know
@@ -164,7 +180,8 @@ class SqliteStore(Store):
 
 def _put(db: sqlite3.Connection, new: Sequence[Record], now: float) -> None:
     for record in new:
-        records.put(db, record, now)
+        put = owners.put_share if record.kind == "share" else records.put
+        put(db, record, now)
     sessions.sweep(db, now, SWEPT)
     records.sweep(db, now, SWEPT)
 
@@ -177,5 +194,11 @@ _PAGES: dict[Kind, str] = {
     "history": "SELECT session_id, flow_id FROM histories"
     " WHERE (session_id, flow_id) > (?, ?) AND (expires_at IS NULL OR expires_at > ?)"
     " ORDER BY session_id, flow_id LIMIT ?",
+    "share": "SELECT id FROM shares WHERE id > ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY id LIMIT ?",
 }
-_BEFORE_ALL: dict[Kind, tuple[str, ...]] = {"session": ("",), "execution": ("",), "history": ("", "")}
+_BEFORE_ALL: dict[Kind, tuple[str, ...]] = {
+    "session": ("",),
+    "execution": ("",),
+    "history": ("", ""),
+    "share": ("",),
+}

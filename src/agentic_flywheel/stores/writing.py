@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..errors import Conflict, Deleted, Fenced, TooLarge
 from ..session.times import seconds
 from .base import Change, Claim, Mark
+from .names import id_of
 
 
 def next_mark(change: Change, found: Mark | None) -> Mark:
@@ -50,7 +51,7 @@ def refuse_deleted(change: Change, deleted_at: str | None) -> None:
         Deleted: the change creates a session that was deleted at or after its ``created_at``.
     """
     if change.base is None and deleted_at is not None and seconds(deleted_at) >= seconds(change.created_at):
-        raise Deleted(f"session {change.session_id!r} was deleted at {deleted_at}")
+        raise Deleted(f"session {id_of(change.session_id)!r} was deleted at {deleted_at}")
 
 
 def refuse_fenced(change: Change, fence: int) -> int:
@@ -83,9 +84,10 @@ def refuse_too_large(session_id: str, size: int, limit: int) -> None:
 
 def too_large(session_id: str, size: int, limit: int) -> TooLarge:
     """The refusal of a session that would have ``size`` bytes."""
+    plain = id_of(session_id)
     return TooLarge(
-        f"session {session_id} would have {size:,} bytes; the limit is {limit:,}. Go on in a fork with its "
-        f"last turns: fork_session({session_id!r}, last=20)"
+        f"session {plain} would have {size:,} bytes; the limit is {limit:,}. Go on in a fork with its "
+        f"last turns: fork_session({plain!r}, last=20)"
     )
 
 

@@ -14,7 +14,7 @@ from tests.integrations.mcp.carts import add_tools
 from tests.integrations.mcp.conftest import server_with, visiting
 
 UNKNOWN = (
-    "no session {!r}: it has expired, was ended or never was. Call create_session to begin a new one, or "
+    "no session {!r}: it has expired or never was. Call create_session to begin a new one, or "
     "list_sessions to see those that there are."
 )
 

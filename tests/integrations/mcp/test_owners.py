@@ -20,7 +20,10 @@ from pydantic import AnyHttpUrl
 
 from agentic_flywheel import UniversalSession
 from agentic_flywheel.integrations.mcp import DurableSessions
-from agentic_flywheel.integrations.mcp.principal import OWNER, principal_of
+from agentic_flywheel.manager.owners import OWNER
+from agentic_flywheel.session.principal import principal_of
+from agentic_flywheel.stores.names import name_of
+from agentic_flywheel.stores.owned import acting_as
 from tests.integrations.mcp.carts import add_tools
 from tests.integrations.mcp.conftest import Shop
 from tests.support.servers import HOST, free_port
@@ -104,24 +107,23 @@ async def test_a_foreign_session_is_an_unknown_one(url: str, mode: str, other: s
         assert (await mallory.call("list_sessions"))["sessions"] == []
         assert [each["session_id"] for each in (await alice.call("list_sessions"))["sessions"]] == [session_id]
         assert await alice.call("look", session_id=session_id) == ["tea", "tea"]
-        turns = (await sessions.manager.require(session_id)).history
+        with acting_as(principal_of(ISSUER, "alice")):
+            turns = (await sessions.manager.require(session_id)).history
         assert [turn.flow_id for turn in turns] == ["add", "add", "look"]
 
 
-async def test_a_damaged_session_is_an_unknown_one_to_everybody(sqlite_url: str) -> None:
-    """Whose it was cannot be told any more, so nothing is told of it."""
+async def test_a_damaged_session_is_an_unknown_one_to_others(sqlite_url: str) -> None:
+    """Its owner is told what is wrong with it."""
     sessions = DurableSessions(sqlite_url)
     async with (
         serving(sessions) as (server, address),
         visitor(server, sessions, address, f"alice@{ISSUER}", "auto") as alice,
+        visitor(server, sessions, address, f"mallory@{ISSUER}", "auto") as mallory,
     ):
-        session = UniversalSession(backend="mcp")
-        session.metadata[OWNER] = principal_of(ISSUER, "alice")
-        session.extra["schema_of_tomorrow"] = 1
-        await sessions.manager.save_session(session)
-        assert await alice.call("look", session_id=session.id) == []
-        await spoil(sessions, session.id)
-        assert "no session" in await alice.refused("look", session_id=session.id)
+        session_id = await alice.begin()
+        await spoil(sessions, name_of(principal_of(ISSUER, "alice"), session_id))
+        assert "is newer than this version" in await alice.refused("look", session_id=session_id)
+        assert "no session" in await mallory.refused("look", session_id=session_id)
 
 
 async def test_a_session_begun_without_a_token_is_nobody_s_with_one(sqlite_url: str) -> None:
@@ -144,7 +146,8 @@ async def test_the_owner_is_stored_as_a_hash(sqlite_url: str) -> None:
         serving(sessions) as (server, address),
         visitor(server, sessions, address, f"alice@{ISSUER}", "auto") as alice,
     ):
-        session = await sessions.manager.require(await alice.begin())
+        with acting_as(principal_of(ISSUER, "alice")):
+            session = await sessions.manager.require(await alice.begin())
         assert session.metadata[OWNER] == principal_of(ISSUER, "alice")
         assert "alice" not in session.to_json()
         assert "issuer" not in session.to_json()

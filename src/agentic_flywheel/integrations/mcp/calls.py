@@ -17,7 +17,6 @@ from ...session import Execution, InFlight, UniversalSession, new_id, now
 from .forms import Codec, as_bytes
 from .holds import Hold, Holds
 from .outcome import Outcome
-from .principal import owned, principal
 from .problems import Advice, refusal
 from .recording import Recorder, Run
 
@@ -41,20 +40,19 @@ class Call:
         self._advice = advice
         self._hold: Hold | None = None
         self._states: dict[str, _Held] = {}
-        self._principal = principal()
         self.session_id = session_id
         self.run = run
 
     async def check(self) -> None:
-        """Load the session without its turns; for the errors see `owned`."""
+        """Load the session without its turns; for the errors see `Loaded.need`."""
         loaded = await self._sessions.load(self.session_id, last=0)
-        self.session = owned(loaded, self.session_id, self._principal)
+        self.session = loaded.need()
 
     async def hold(self) -> None:
-        """The same, and from now on no other call has its state; for the errors see `owned` and `Holds.take`."""
+        """The same, and from now on no other call has its state; see `Loaded.need` and `Holds.take`."""
         self._hold, loaded = await self._holds.take(self.session_id, self.run.turn)
         try:
-            self.session = owned(loaded, self.session_id, self._principal)
+            self.session = loaded.need()
         except FlywheelError:
             self._hold.let_go()
             raise

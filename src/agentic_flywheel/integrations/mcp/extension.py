@@ -12,11 +12,13 @@ from mcp.server.extension import Extension, ToolBinding
 from mcp.types import CallToolRequestParams
 
 from ...manager import SessionManager
+from ...stores.owned import acting_as
 from ..redis_manager import RedisSessionManager
 from .calls import ToolCalls
 from .handle_tools import HandleTools, Names
 from .masking import Mask
 from .middleware import SessionMiddleware
+from .principal import principal
 from .problems import Advice
 from .recording import LARGEST, Recorder
 
@@ -109,9 +111,10 @@ class DurableSessions(Extension):
         self, params: CallToolRequestParams, ctx: ServerRequestContext[Any, Any], call_next: CallNext
     ) -> HandlerResult:
         """What the server that has this as an extension calls around each tool call."""
-        if params.name in self._names:
-            return await call_next(ctx)
-        return await self._calls.around(params.name, params.arguments or {}, lambda: call_next(ctx))
+        with acting_as(principal()):
+            if params.name in self._names:
+                return await call_next(ctx)
+            return await self._calls.around(params.name, params.arguments or {}, lambda: call_next(ctx))
 
     @property
     def middleware(self) -> SessionMiddleware:

@@ -18,7 +18,6 @@ from ...jsontext import sendable
 from ...manager import SessionManager
 from ...session import UniversalSession
 from ...session.values import plain
-from .principal import own, own_sessions, owned, principal
 from .problems import Advice, unknown
 from .retention import retention
 
@@ -164,7 +163,6 @@ class HandleTools:
         """Begin a session; described by `_creation`."""
         with self._tool_errors():
             session = UniversalSession(backend=BACKEND)
-            own(session, principal())
             if title:
                 session.metadata["title"] = title
             session.ttl_seconds = ttl_seconds
@@ -182,7 +180,7 @@ class HandleTools:
         """Go on with an earlier session: whether it is still there, and what was done in it last."""
         with self._tool_errors():
             loaded = await self._sessions.load(session_id, last=last)
-            session = owned(loaded, session_id, principal())
+            session = loaded.need()
             metadata = session.metadata
             return SessionFound(
                 session_id=session_id,
@@ -199,13 +197,12 @@ class HandleTools:
     ) -> SessionList:
         """List your sessions, the one used last first."""
         with self._tool_errors():
-            summaries = await own_sessions(self._sessions, principal(), limit)
+            summaries = await self._sessions.list_sessions(limit)
             return SessionList(sessions=[SessionLine.of(summary) for summary in summaries])
 
     async def end_session(self, session_id: Handle) -> SessionEnded:
         """End a session for good; what it holds is deleted. It cannot be brought back: ask the user first."""
         with self._tool_errors():
-            owned(await self._sessions.load(session_id, last=0), session_id, principal())
             if not await self._sessions.delete_session(session_id):
                 raise unknown(session_id)
             return SessionEnded(session_id=session_id)

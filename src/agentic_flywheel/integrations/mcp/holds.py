@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from ...errors import Unavailable
 from ...manager import Loaded, SessionManager
 from ...session import InFlight
+from ...stores.owned import acting, acting_as
 
 WAIT_SECONDS = 30.0  # for other calls of the same session
 FIRST_PAUSE_SECONDS = 0.001
@@ -34,7 +35,7 @@ class Holds:
 
     def __init__(self, sessions: SessionManager) -> None:
         self._sessions = sessions
-        self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[tuple[int, str, str], asyncio.Lock] = WeakValueDictionary()
         self._keepers: set[asyncio.Task[None]] = set()
 
     async def take(self, session_id: str, turn: InFlight) -> tuple[Hold, Loaded]:
@@ -45,7 +46,7 @@ class Holds:
             Unavailable: others have held it for too long.
         """
         loop = asyncio.get_running_loop()
-        lock = self._locks.setdefault((id(loop), session_id), asyncio.Lock())
+        lock = self._locks.setdefault((id(loop), acting(), session_id), asyncio.Lock())
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await lock.acquire()
@@ -63,7 +64,7 @@ class Holds:
             over.set()
             raise
         finally:
-            keeper = asyncio.create_task(self._keep(session_id, turn, lock, over), context=Context())
+            keeper = asyncio.create_task(self._keep(acting(), session_id, turn, lock, over), context=Context())
             self._keepers.add(keeper)
             keeper.add_done_callback(self._keepers.discard)
         return Hold(turn, over), loaded
@@ -77,10 +78,13 @@ class Holds:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    async def _keep(self, session_id: str, turn: InFlight, lock: asyncio.Lock, over: asyncio.Event) -> None:
+    async def _keep(
+        self, principal: str, session_id: str, turn: InFlight, lock: asyncio.Lock, over: asyncio.Event
+    ) -> None:
         try:
-            async with self._sessions.turns.kept(session_id, turn):
-                await over.wait()
+            with acting_as(principal):
+                async with self._sessions.turns.kept(session_id, turn):
+                    await over.wait()
         finally:
             lock.release()
 

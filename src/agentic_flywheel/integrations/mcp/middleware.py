@@ -19,8 +19,10 @@ from mcp.types import Tool as ListedTool
 from mcp_types.methods import serialize_server_result, validate_client_request
 from pydantic import BaseModel
 
+from ...stores.owned import acting_as
 from .calls import ToolCalls
 from .handle_tools import HandleTool
+from .principal import principal
 from .problems import refusal
 
 
@@ -43,7 +45,8 @@ class SessionMiddleware:
         if ctx.method == "tools/list":
             return self._with_ours(ctx, await call_next(ctx))
         if ctx.method == "tools/call":
-            return await self._call(ctx, call_next)
+            with acting_as(principal()):
+                return await self._call(ctx, call_next)
         return await call_next(ctx)
 
     def _with_ours(self, ctx: ServerRequestContext[Any, Any], result: HandlerResult) -> HandlerResult:

@@ -45,7 +45,7 @@ class Advice:
 
 def unknown(session_id: str) -> SessionNotFound:
     """What there is to say of a handle that is nobody's, has expired, or is somebody else's: the same."""
-    return SessionNotFound(f"no session {session_id!r}: it has expired, was ended or never was")
+    return SessionNotFound(f"no session {session_id!r}: it has expired or never was")
 
 
 def refusal(text: str) -> CallToolResult:
