@@ -10,7 +10,8 @@ from typing import Any
 
 from .errors import BadInput, Damaged, Unstorable
 from .jsontext import decode, encode
-from .session import Execution, History, UniversalSession
+from .secrecy import Mask
+from .session import Execution, History, InFlight, UniversalSession
 from .session.parts import pack_head, unpack_head
 from .session.times import seconds
 from .stores import Listed, Record, Stored
@@ -33,13 +34,18 @@ class Summary:
     size: int = 0
 
 
-def encode_head(session: UniversalSession) -> tuple[bytes, str | None]:
-    """The head of a session as bytes, and apart from it the moment of its last use.
+def encode_head(session: UniversalSession, mask: Mask) -> tuple[bytes, str | None]:
+    """The head of a session as bytes, masked, and apart from it the moment of its last use.
 
     Raises:
         Unstorable: a value has no JSON form; names the path.
     """
-    return pack_head(session.head())
+    return pack_head(mask.fields(session.head()))
+
+
+def encode_note(turn: InFlight, mask: Mask) -> bytes:
+    """What a claim says of the turn that is run under it."""
+    return encode(mask.fields(turn.to_dict()))
 
 
 def decode_session(session_id: str, stored: Stored) -> UniversalSession:
@@ -93,17 +99,17 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def encode_execution(execution: Execution, *, ttl: int, history_ttl: int) -> list[Record]:
-    """What is stored of an execution: its document, and its entry in the history of its flow.
+def encode_execution(execution: Execution, mask: Mask, *, ttl: int, history_ttl: int) -> list[Record]:
+    """What is stored of an execution, masked: its document, and its entry in the history of its flow.
 
     Raises:
         Unstorable: a value has no JSON form, or an id is no name; says which.
     """
     for name in ("id", "session_id", "flow_id"):
         _check_name(getattr(execution, name), f"execution.{name}")
-    records = [Record("execution", execution.id, encode(execution.to_dict()), ttl)]
+    records = [Record("execution", execution.id, encode(mask.fields(execution.to_dict())), ttl)]
     if execution.session_id and execution.flow_id:
-        entry = encode(execution.entry())
+        entry = encode(mask.fields(execution.entry()))
         place = {"session_id": execution.session_id, "flow_id": execution.flow_id}
         records.append(Record("history", execution.id, entry, history_ttl, **place))
     return records

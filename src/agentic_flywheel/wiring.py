@@ -15,6 +15,7 @@ from .errors import ConfigError, FlowFailed, MissingExtra
 from .manager import SessionManager
 from .resilience import Breaker, GuardedStore, Journal, JournalledStore
 from .resilience.journal import journal_path
+from .secrecy import UNMASKED, Mask
 from .stores import Store
 
 if TYPE_CHECKING:
@@ -108,7 +109,14 @@ def open_manager(settings: Settings) -> SessionManager:
         limits=settings.limits,
         budget=settings.journal.budget_ms / 1000,
         enabled=settings.store.enabled,
+        mask=mask_of(settings),
     )
+
+
+def mask_of(settings: Settings) -> Mask:
+    """What the settings mask in all that is stored."""
+    secrets = settings.secrets
+    return Mask(secrets.names, secrets.patterns, keep=secrets.keep) if secrets.mask else UNMASKED
 
 
 def open_flows(settings: Settings) -> FlowRegistry:

@@ -15,6 +15,7 @@ FLYWHEEL_TOKENS         the table of tokens for MCP over HTTP, a line for each; 
 
 from .flows import FlowSettings, FlowTimesToLive, ServerSettings
 from .http import HttpAuthSettings, HttpSettings
+from .secrets import SecretSettings
 from .settings import JournalSettings, Limits, Settings, StoreSettings, settings_file
 from .times import LONGEST_TTL, BadSetting, TimesToLive
 
@@ -27,6 +28,7 @@ __all__ = [
     "HttpSettings",
     "JournalSettings",
     "Limits",
+    "SecretSettings",
     "ServerSettings",
     "Settings",
     "StoreSettings",

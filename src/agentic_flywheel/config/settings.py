@@ -13,6 +13,7 @@ import msgspec
 from ..errors import ConfigError
 from .flows import FlowSettings, ServerSettings, flow_problems, server_problems
 from .http import HttpSettings
+from .secrets import SecretSettings
 from .times import BadSetting, TimesToLive
 
 
@@ -60,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     journal: JournalSettings = JournalSettings()
     http: HttpSettings = HttpSettings()
+    secrets: SecretSettings = SecretSettings()
     servers: dict[str, ServerSettings] = {}
     flows: dict[str, FlowSettings] = {}
     default_flow: str = "recap"

@@ -94,7 +94,7 @@ class Gate:
             while found is not None and found.running:
                 if not waits:
                     raise Busy
-                if _asks_the_same(found.turn, turn):
+                if self._sessions.turns.asks_the_same(found.turn, turn):
                     answering = found.turn.turn_id
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -151,10 +151,6 @@ def execution_of(session_id: str, interrupted: Interrupted) -> Execution:
         started_at=turn.started_at,
         duration_ms=round(interrupted.after * 1000),
     )
-
-
-def _asks_the_same(one: InFlight, other: InFlight) -> bool:
-    return (one.question, one.flow_id) == (other.question, other.flow_id)
 
 
 def _has_ended(execution: Execution | None) -> bool:

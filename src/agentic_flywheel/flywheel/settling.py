@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ..backends import FlowRegistry, Message, Question
 from ..errors import FlywheelError, UnknownFlow
@@ -78,7 +79,7 @@ class Settler:
             if _has(session, execution):  # others settled it while we settled the one before
                 continue
             messages = told_of[execution.flow_id or ""]
-            answer = answer_to(execution, session.history, messages or ())
+            answer = answer_to(execution, session.history, self._masked(messages))
             if answer is not None:
                 settled |= await self._record(session, execution, answer)
             elif messages is not None:
@@ -116,6 +117,11 @@ class Settler:
 
         names = list(flow_ids)
         return dict(zip(names, await asyncio.gather(*map(messages, names)), strict=True))
+
+    def _masked(self, messages: Iterable[Message] | None) -> list[Message]:
+        """The messages as they would be on record, so that they can be told to be those that are."""
+        mask = self._sessions.mask
+        return [replace(message, text=mask.text(message.text)) for message in messages or ()]
 
     async def _record(self, session: UniversalSession, execution: Execution, answer: str) -> bool:
         """Record a turn with the answer that was found, in one commit; whether the store took it."""

@@ -8,7 +8,7 @@ import msgspec
 
 from ..config import Limits, Settings, TimesToLive
 from ..manager import SessionManager
-from ..wiring import open_guarded_store
+from ..wiring import mask_of, open_guarded_store
 
 
 class RedisSessionManager(SessionManager):
@@ -69,4 +69,5 @@ class RedisSessionManager(SessionManager):
             limits=settings.limits,
             budget=settings.journal.budget_ms / 1000,
             enabled=store.enabled,
+            mask=mask_of(settings),
         )

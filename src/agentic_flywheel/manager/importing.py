@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..codec import missing
 from ..errors import Damaged, Newer, Unavailable
 from ..jsontext import encode
+from ..secrecy import Mask
 from ..session import Execution, History, Turn, UniversalSession, new_id, now
 from ..session.times import seconds
 from ..session.values import plain
@@ -42,7 +43,7 @@ async def import_session(sessions: SessionManager, session: UniversalSession) ->
         kinds = {"damaged": Damaged, "newer": Newer, "unavailable": Unavailable}
         raise kinds[there.state](there.reason)
     stored = there.session
-    added = _add_turns(stored, session)
+    added = _add_turns(stored, session, sessions.mask)
     _merge_head(stored, session)
     known = await _executions(sessions, added)
     return Imported(False, len(added), await sessions.save_session(stored, executions=known))
@@ -65,8 +66,10 @@ async def _executions(sessions: SessionManager, turns: Iterable[Turn]) -> list[E
     return [execution for execution in found if execution is not None]
 
 
-def _add_turns(stored: UniversalSession, given: UniversalSession) -> list[Turn]:
-    lines, known = ([encode(plain(turn, "history")) for turn in session.history] for session in (given, stored))
+def _add_turns(stored: UniversalSession, given: UniversalSession, mask: Mask) -> list[Turn]:
+    lines, known = (
+        [mask.document(encode(plain(turn, "history"))) for turn in session.history] for session in (given, stored)
+    )
     lacking = list(History.of_lines(missing(lines, known)))
     stored.history.extend(lacking)
     return lacking

@@ -24,6 +24,7 @@ from ..errors import (
     Unreadable,
 )
 from ..jsontext import decode
+from ..secrecy import Mask
 from ..session import Execution, History, InFlight, Turn, UniversalSession, check_session_id, new_id, now
 from ..session.values import rich
 from ..stores import Change, Record, Store, Stored
@@ -54,7 +55,8 @@ class SessionManager:
     has: ``own`` is the store as the principal sees it.
 
     ``budget`` is how long a call may take over all its rounds, in seconds, where the store is one that can be
-    away (see `agentic_flywheel.resilience`).
+    away (see `agentic_flywheel.resilience`). ``mask`` is what is not stored of what sessions hold: what looks like
+    a credential, if it is not given. The session in hand keeps it.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class SessionManager:
         limits: Limits | None = None,
         budget: float = 0.1,
         enabled: bool = True,
+        mask: Mask | None = None,
     ) -> None:
         self.store = store
         self.ttl = ttl or TimesToLive()
@@ -74,7 +77,8 @@ class SessionManager:
         self.meter = Meter()
         self._large: dict[str, int] = {}
         self.own = OwnedStore(store, most=self.limits.sessions)
-        self.turns = TurnsInFlight(self.own)
+        self.mask = Mask() if mask is None else mask
+        self.turns = TurnsInFlight(self.own, self.mask)
 
     async def __aenter__(self) -> Self:
         return self
@@ -150,7 +154,7 @@ class SessionManager:
         if session.history.older and rewrites(session, origin) and session.history is origin.history:
             older = await self._older(session)
         ttl = self.ttl.session if session.ttl_seconds is None else session.ttl_seconds
-        draft = draft_of(session, origin, older, ttl)
+        draft = draft_of(session, origin, older, ttl=ttl, mask=self.mask)
         self._check_sizes(draft.written)
         records = self._records(session, draft.fresh, given, kept)
         change = structs.replace(draft.change, records=records) if records else draft.change
@@ -214,7 +218,7 @@ class SessionManager:
 
     def _encode(self, execution: Execution, ttl: TimesToLive | None) -> list[Record]:
         kept = ttl or self.ttl
-        return encode_execution(execution, ttl=kept.execution, history_ttl=kept.history)
+        return encode_execution(execution, self.mask, ttl=kept.execution, history_ttl=kept.history)
 
     @traced("load", "state")
     async def load(self, session_id: str, *, last: int | None = None) -> Loaded:
@@ -320,7 +324,7 @@ class SessionManager:
         try:
             session = await self.require(session_id, last=last)
         except Unavailable:
-            return stand_in(session_id, backend, self.store)
+            return stand_in(session_id, backend, self.store, self.mask)
         refuse_reader(session)
         return session
 

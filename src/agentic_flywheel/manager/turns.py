@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..codec import encode_note
 from ..errors import StoreError
-from ..jsontext import decode, encode
+from ..jsontext import decode
+from ..secrecy import Mask
 from ..session import InFlight
 from ..stores import Claim, Grant, Store, Stored
 
@@ -50,8 +52,9 @@ class Found:
 class TurnsInFlight:
     """Claims sessions for turns. While the store is away, only the processes of this machine agree."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, mask: Mask) -> None:
         self._store = store
+        self._mask = mask
         self._held: dict[str, tuple[str, int]] = {}  # by turn id: holder and fence
 
     async def claim(self, session_id: str, turn: InFlight) -> Found | None:
@@ -66,7 +69,7 @@ class TurnsInFlight:
         self, session_id: str, turn: InFlight, *, last: int | None
     ) -> tuple[Found | None, Stored | None]:
         """As `claim`; and if the claim is granted, what is stored, no older than the claim."""
-        note = encode(turn.to_dict())
+        note = encode_note(turn, self._mask)
         grant, stored = await self._store.claim_and_read(
             session_id, turn.holder, note, seconds=CLAIM_SECONDS, last=last
         )
@@ -92,8 +95,13 @@ class TurnsInFlight:
         return found
 
     async def _claim(self, session_id: str, turn: InFlight, instead: str | None = None) -> Grant:
-        note = encode(turn.to_dict())
+        note = encode_note(turn, self._mask)
         return await self._store.claim(session_id, turn.holder, note, seconds=CLAIM_SECONDS, instead=instead)
+
+    def asks_the_same(self, noted: InFlight, turn: InFlight) -> bool:
+        """Whether a turn is the one that a claim's note tells of, asked again: the note is masked."""
+        same = encode_note(replace(noted, question=turn.question), self._mask) == encode_note(noted, self._mask)
+        return same and noted.flow_id == turn.flow_id
 
     def fence_of(self, turn_id: object) -> int:
         """The fence of the claim under which a turn is run here; 0 if there is none."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequen
 from typing import Any, overload
 
 from ..jsontext import decode, encode
+from ..secrecy import UNMASKED
 from .lines import GrowingLines
 from .turn import Turn
 from .values import plain_fields, rich_fields
@@ -24,13 +25,16 @@ class History(MutableSequence[Turn]):
     are in the store, are no items of this list, and are kept by every save.
 
     A history belongs to one session (``owned``); another one that it is assigned to gets a copy, as of a list.
+
+    Lines are written with ``mask``; the turns in hand keep what they hold.
     """
 
-    __slots__ = ("_added", "_deep", "_edited", "_edits", "_had", "_lines", "_read", "older", "owned")
+    __slots__ = ("_added", "_deep", "_edited", "_edits", "_had", "_lines", "_read", "mask", "older", "owned")
 
     def __init__(self, turns: Iterable[Mapping[str, Any]] = (), *, older: int = 0) -> None:
         self.older = older
         self.owned = False
+        self.mask = UNMASKED
         self._lines = GrowingLines()  # as stored
         self._read: dict[int, Turn] = {}  # of those lines, what was handed out
         self._deep: dict[int, Turn] = {}  # of those, what can be changed without telling us
@@ -92,7 +96,10 @@ class History(MutableSequence[Turn]):
             Unstorable: a turn holds a value that JSON cannot; names the path (``history[3].response``).
         """
         first = self.older + len(self._lines)
-        return [_line(turn.watched_by(self._edit), first + place) for place, turn in enumerate(self._added)]
+        return [self._line(turn.watched_by(self._edit), first + place) for place, turn in enumerate(self._added)]
+
+    def _line(self, turn: Turn, place: int) -> bytes:
+        return encode(self.mask.fields(plain_fields(turn, f"history[{place}]")))
 
     @property
     def edits(self) -> int:
@@ -220,9 +227,13 @@ class History(MutableSequence[Turn]):
 
     def _notice_inner_changes(self) -> None:
         for place, turn in self._deep.items():
-            if _differs(turn, self._lines[place], self.older + place):
+            if self._differs(turn, self._lines[place], self.older + place):
                 self._edit()
                 return
+
+    def _differs(self, turn: Turn, line: bytes, place: int) -> bool:
+        """Whether a turn would be written otherwise than it was read; by bytes, since 1 == True == 1.0."""
+        return self._line(turn, place) not in (line, self._line(_parsed(line), place))
 
 
 def text_id(turn: Turn) -> str | None:
@@ -236,12 +247,3 @@ def _turn(value: Mapping[str, Any]) -> Turn:
 
 def _parsed(line: bytes) -> Turn:
     return Turn(rich_fields(decode(line)))
-
-
-def _line(turn: Turn, place: int) -> bytes:
-    return encode(plain_fields(turn, f"history[{place}]"))
-
-
-def _differs(turn: Turn, line: bytes, place: int) -> bool:
-    """Whether a turn would be written otherwise than it was read; by bytes, since 1 == True == 1.0."""
-    return _line(turn, place) not in (line, _line(_parsed(line), place))

@@ -16,7 +16,6 @@ from ...stores.owned import acting_as
 from ..redis_manager import RedisSessionManager
 from .calls import ToolCalls
 from .handle_tools import HandleTools, Names
-from .masking import Mask
 from .middleware import SessionMiddleware
 from .principal import principal
 from .problems import Advice
@@ -43,8 +42,8 @@ class DurableSessions(Extension):
             7 days.
         record: record each call of a tool with a ``session_id``, failed ones too, as a turn of its session and as
             an execution.
-        mask: names of arguments whose values are never recorded, at any depth, beside those that look like
-            credentials (``password``, ``api_key``, ``token``).
+        mask: names of arguments whose values are never recorded, at any depth, beside what is masked of all that
+            is stored.
         prefix: what the names of the handle tools begin with.
         names: other names for them: ``{"create_session": "open_cart"}``.
         manager: a session manager of yours, instead of ``url`` and ``ttl_seconds``; you close it.
@@ -73,7 +72,11 @@ class DurableSessions(Extension):
         self.manager: SessionManager = manager or self._owned  # type: ignore[assignment]  # one of them is there
         called = Names.of(names or {}, prefix)
         advice = Advice(create=called.create_session, listing=called.list_sessions)
-        recorder = Recorder(Mask(mask), min(LARGEST, self.manager.limits.turn_bytes // 4)) if record else None
+        recorder = (
+            Recorder(self.manager.mask.also(mask), min(LARGEST, self.manager.limits.turn_bytes // 4))
+            if record
+            else None
+        )
         self._calls = ToolCalls(self.manager, advice, recorder)
         self._tools = HandleTools(self.manager, called, advice).all()
         self._names = frozenset(called)

@@ -8,9 +8,9 @@ from typing import Any
 
 from ...errors import BadInput
 from ...jsontext import encode
+from ...secrecy import Mask
 from ...session import Execution, InFlight, UniversalSession
 from ...session.values import plain
-from .masking import Mask
 from .outcome import Outcome
 
 LARGEST = 1024**2  # bytes of arguments or of an output that are recorded; larger ones are left out
@@ -29,7 +29,7 @@ class Recorder:
     def record(self, session: UniversalSession, run: Run, outcome: Outcome) -> Execution:
         """Add a call to its session as a turn, and give its execution."""
         masked = self.mask.of(run.arguments)
-        arguments = self._storable(masked.arguments, "the arguments")
+        arguments = self._storable(masked.values, "the arguments")
         failed = outcome.status != "completed"
         text = masked.clear_error(outcome.text) if failed else masked.clear(outcome.text)
         output = None if failed else self._storable(masked.clear(outcome.output), "the output")
