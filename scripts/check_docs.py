@@ -50,6 +50,12 @@ API: dict[str, dict[str, tuple[str, ...] | None]] = {
         "State": None,
         "get_state": None,
     },
+    "agentic_flywheel.integrations.fastmcp": {
+        "DurableSessions": ("close",),
+        "State": None,
+        "get_state": None,
+        "SessionStateStore": ("get", "ttl", "put", "delete", "close", "lifespan"),
+    },
     "agentic_flywheel.flywheel": {"Reply": None, "Resumed": None, "Packet": None, "LeftOut": None},
     "agentic_flywheel.manager": {"Interrupted": ()},
     "agentic_flywheel.codec": {"Summary": None},

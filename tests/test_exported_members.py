@@ -59,6 +59,10 @@ def test_version() -> None:
     [
         ("agentic_flywheel.integrations", {"RedisSessionManager"}),
         ("agentic_flywheel.integrations.mcp", {"DurableSessions", "State", "get_state"}),
+        (
+            "agentic_flywheel.integrations.fastmcp",
+            {"DurableSessions", "SessionStateStore", "State", "get_state"},
+        ),
         ("agentic_flywheel.backends", {"Answer", "Flow", "FlowRegistry", "Question"}),
     ],
 )

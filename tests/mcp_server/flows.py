@@ -2,7 +2,7 @@
 
 import asyncio
 
-from agentic_flywheel.integrations.mcp.principal import principal
+from agentic_flywheel.integrations.mcp.sdk import SDK
 
 
 def echo(question: str) -> str:
@@ -29,4 +29,4 @@ async def wait(question: str) -> str:
 
 def whoami(question: str) -> str:
     """The principal of whoever asks."""
-    return principal() or "nobody"
+    return SDK.principal() or "nobody"

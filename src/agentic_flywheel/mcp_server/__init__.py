@@ -1,6 +1,6 @@
 """The MCP server: durable sessions and flows as tools, for clients of either protocol era.
 
-This room and `integrations.mcp` are the only ones that import the MCP SDK.
+This room and the integrations are the only ones that import the MCP SDK.
 """
 
 from ..errors import MissingExtra

@@ -13,7 +13,7 @@ from mcp.server.context import CallNext, HandlerResult
 from .. import __version__
 from ..config import Settings
 from ..flywheel import Flywheel
-from ..integrations.mcp.principal import principal
+from ..integrations.mcp.sdk import SDK
 from ..stores.owned import acting_as
 from .flow_tools import FlowTools
 from .logs import log_to_stderr
@@ -64,7 +64,7 @@ def build_server(flywheel: Flywheel, guard: Guard | None = None) -> MCPServer[Fl
 
 async def _for_the_caller(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Serve each request for whoever makes it: they see their own sessions only."""
-    with acting_as(principal()):
+    with acting_as(SDK.principal()):
         return await call_next(ctx)
 
 

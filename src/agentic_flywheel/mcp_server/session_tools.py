@@ -11,7 +11,7 @@ from pydantic import Field
 from ..errors import BadInput, SessionNotFound
 from ..flywheel import Flywheel
 from ..flywheel.packet import LAST, TOKENS
-from ..integrations.mcp.retention import retention
+from ..integrations.tool_sessions.retention import retention
 from ..jsontext import sendable
 from ..manager import SessionManager
 from ..session import UniversalSession, now

@@ -16,6 +16,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..errors import BadInput, BadSessionId, TooMany, Unavailable
+from ..session.principal import PROGRAM
 from .base import Backlog, Change, Claim, Grant, Kind, Listed, Mark, Record, Store, Stored
 from .names import BETWEEN, PRINCIPAL, id_of, name_of
 
@@ -54,7 +55,7 @@ def acting_as(principal: str) -> Iterator[None]:
 class OwnedStore(Store):
     """A store as the acting principal has it.
 
-    ``most`` is how many sessions a principal may have; for `NOBODY` there is no limit.
+    ``most`` is how many sessions a user may have; for `NOBODY` and for programs there is no limit.
     """
 
     def __init__(self, inner: Store, *, most: int) -> None:
@@ -88,7 +89,7 @@ class OwnedStore(Store):
     async def write(self, change: Change, *, limit: int) -> Mark:
         if not (owner := _acting.get()):
             return await self.inner.write(change, limit=limit)
-        if change.base is None:
+        if change.base is None and not owner.startswith(PROGRAM):
             await self._refuse_too_many(owner)
         owned = replace(
             change,

@@ -6,15 +6,13 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from mcp import MCPError
 
 from agentic_flywheel.errors import FlywheelError
 from agentic_flywheel.mcp_server.client import connected
-from tests.docs.examples import PATIENT, blocks_of
-from tests.support.servers import Server
+from tests.docs.examples import blocks_of
 
 
 @pytest.fixture
@@ -24,21 +22,6 @@ def shop(tmp_path: Path) -> tuple[str, str]:
     assert len(block.text.splitlines()) <= 40
     (tmp_path / "shop.py").write_text(block.text, "utf-8")
     return sys.executable, str(tmp_path / "shop.py")
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def environ(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """What tells the shop where to keep its sessions."""
-    (tmp_path / "flywheel.toml").write_text(PATIENT, "utf-8")
-    common = {
-        "FLYWHEEL_CONFIG": str(tmp_path / "flywheel.toml"),
-        "FLYWHEEL_STATE_DIR": str(tmp_path / "state"),
-        "PYTHONPATH": ":".join(filter(None, sys.path)),
-    }
-    if request.param == "sqlite":
-        return common
-    server: Server = request.getfixturevalue("redis_server")
-    return {**common, "FLYWHEEL_REDIS_URL": server.url, "FLYWHEEL_PREFIX": f"shop-{uuid4().hex}"}
 
 
 async def test_the_cart_survives_the_server(shop: tuple[str, str], environ: Mapping[str, str], mode: str) -> None:

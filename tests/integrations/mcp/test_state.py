@@ -12,7 +12,7 @@ from mcp.server import MCPServer
 from pydantic import BaseModel
 
 from agentic_flywheel.integrations.mcp import DurableSessions, State
-from agentic_flywheel.integrations.mcp import holds as holds_module
+from agentic_flywheel.integrations.tool_sessions import holds as holds_module
 from tests.integrations.mcp.carts import Cart, add_tools
 from tests.integrations.mcp.conftest import server_with, visiting
 
@@ -259,4 +259,4 @@ async def test_state_without_durable_sessions_is_a_crash_that_is_logged(caplog: 
         result = await client.call_tool("look", {"session_id": "x"})
     assert result.is_error
     assert "DurableSessions" not in str(result.content)
-    assert "needs DurableSessions: MCPServer(…, extensions=[DurableSessions()])" in caplog.text
+    assert "needs DurableSessions among the server's extensions or middleware" in caplog.text

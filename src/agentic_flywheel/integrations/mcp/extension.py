@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from mcp.server import ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.extension import Extension, ToolBinding
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolRequestParams
 
-from ...manager import SessionManager
-from ...stores.owned import acting_as
-from ..redis_manager import RedisSessionManager
-from .calls import ToolCalls
-from .handle_tools import HandleTools, Names
+from ..tool_sessions.sessions import ToolSessions
 from .middleware import SessionMiddleware
-from .principal import principal
-from .problems import Advice
-from .recording import LARGEST, Recorder
+from .sdk import SDK, refusal
 
 
-class DurableSessions(Extension):
+class DurableSessions(ToolSessions, Extension):
     """Sessions for an MCP server that outlive it: tools for their handles, typed state, and a record of calls.
 
     ::
@@ -42,8 +37,8 @@ class DurableSessions(Extension):
             7 days.
         record: record each call of a tool with a ``session_id``, failed ones too, as a turn of its session and as
             an execution.
-        mask: names of arguments whose values are never recorded, at any depth, beside what is masked of all that
-            is stored.
+        mask: names of arguments whose values are never recorded, at any depth, beside those that look like
+            credentials (``password``, ``api_key``, ``token``).
         prefix: what the names of the handle tools begin with.
         names: other names for them: ``{"create_session": "open_cart"}``.
         manager: a session manager of yours, instead of ``url`` and ``ttl_seconds``; you close it.
@@ -56,43 +51,7 @@ class DurableSessions(Extension):
     """
 
     identifier = "agentic-flywheel/durable-sessions"
-
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        ttl_seconds: int | None = None,
-        record: bool = False,
-        mask: Collection[str] = (),
-        prefix: str = "",
-        names: Mapping[str, str] | None = None,
-        manager: SessionManager | None = None,
-    ) -> None:
-        self._owned = None if manager else RedisSessionManager(url=url, ttl_seconds=ttl_seconds)
-        self.manager: SessionManager = manager or self._owned  # type: ignore[assignment]  # one of them is there
-        called = Names.of(names or {}, prefix)
-        advice = Advice(create=called.create_session, listing=called.list_sessions)
-        recorder = (
-            Recorder(self.manager.mask.also(mask), min(LARGEST, self.manager.limits.turn_bytes // 4))
-            if record
-            else None
-        )
-        self._calls = ToolCalls(self.manager, advice, recorder)
-        self._tools = HandleTools(self.manager, called, advice).all()
-        self._names = frozenset(called)
-
-    async def __aenter__(self) -> Self:
-        await self.manager.open()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Wait for what is still to be saved, and close files and connections; it may be used again."""
-        await self._calls.close()
-        if self._owned is not None:
-            await self._owned.close()
+    framework = SDK
 
     @asynccontextmanager
     async def lifespan(self, _: object) -> AsyncIterator[Self]:
@@ -107,17 +66,19 @@ class DurableSessions(Extension):
                 tool.function,
                 kwargs={"name": tool.name, "description": tool.description, "annotations": tool.annotations},
             )
-            for tool in self._tools
+            for tool in self._handle_tools
         ]
 
     async def intercept_tool_call(
         self, params: CallToolRequestParams, ctx: ServerRequestContext[Any, Any], call_next: CallNext
     ) -> HandlerResult:
         """What the server that has this as an extension calls around each tool call."""
-        with acting_as(principal()):
-            if params.name in self._names:
-                return await call_next(ctx)
+        if params.name in self._names:
+            return await call_next(ctx)
+        try:
             return await self._calls.around(params.name, params.arguments or {}, lambda: call_next(ctx))
+        except ToolError as error:
+            return refusal(str(error))
 
     @property
     def middleware(self) -> SessionMiddleware:
@@ -125,4 +86,4 @@ class DurableSessions(Extension):
 
         State is to be had by `State` in an `MCPServer`, and by `get_state` in a handler of the low-level server.
         """
-        return SessionMiddleware(self._calls, self._tools)
+        return SessionMiddleware(self._calls, self._handle_tools)

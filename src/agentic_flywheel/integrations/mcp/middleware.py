@@ -19,11 +19,9 @@ from mcp.types import Tool as ListedTool
 from mcp_types.methods import serialize_server_result, validate_client_request
 from pydantic import BaseModel
 
-from ...stores.owned import acting_as
-from .calls import ToolCalls
-from .handle_tools import HandleTool
-from .principal import principal
-from .problems import refusal
+from ..tool_sessions.calls import ToolCalls
+from ..tool_sessions.handle_tools import HandleTool
+from .sdk import refusal
 
 
 class SessionMiddleware:
@@ -45,8 +43,7 @@ class SessionMiddleware:
         if ctx.method == "tools/list":
             return self._with_ours(ctx, await call_next(ctx))
         if ctx.method == "tools/call":
-            with acting_as(principal()):
-                return await self._call(ctx, call_next)
+            return await self._call(ctx, call_next)
         return await call_next(ctx)
 
     def _with_ours(self, ctx: ServerRequestContext[Any, Any], result: HandlerResult) -> HandlerResult:
@@ -73,7 +70,11 @@ class SessionMiddleware:
         if tool := self._tools.get(name):
             validate_client_request(ctx.method, ctx.protocol_version, ctx.params)
             return _on_the_wire(ctx, await _answer(tool, dict(arguments)))
-        return _on_the_wire(ctx, await self._calls.around(name, arguments, lambda: call_next(ctx)))
+        try:
+            result = await self._calls.around(name, arguments, lambda: call_next(ctx))
+        except ToolError as error:  # ours, or one of a handler of the low-level server, which would hide it
+            result = refusal(str(error))
+        return _on_the_wire(ctx, result)
 
 
 async def _answer(tool: Tool, arguments: dict[str, Any]) -> CallToolResult:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from mcp.server.mcpserver import Resolve
 from mcp.server.mcpserver.exceptions import ToolError
 
-from .calls import current_call
-from .forms import codec_of
+from ..tool_sessions.calls import current_call
+from ..tool_sessions.forms import codec_of
+from .sdk import SDK
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ async def get_state(kind: type[T]) -> T:
         RuntimeError: the server has no `DurableSessions`.
         TypeError: this is no kind of state.
     """
-    return cast(T, await current_call().state(codec_of(cast(Hashable, kind))))
+    return cast(T, await current_call(SDK).state(codec_of(cast(Hashable, kind))))
 
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ else:
             codec_of(kind)  # what cannot be kept is refused where the tool is written
 
             async def state_of_session(session_id: str | None) -> Any:
-                if session_id != current_call().session_id:
+                if session_id != current_call(SDK).session_id:
                     raise ToolError("the session_id was changed on its way to the tool; annotate it as str")
                 return await get_state(kind)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcp.types import CallToolResult, TextContent
-
 from ...errors import (
     BadSessionId,
     Damaged,
@@ -46,8 +44,3 @@ class Advice:
 def unknown(session_id: str) -> SessionNotFound:
     """What there is to say of a handle that is nobody's, has expired, or is somebody else's: the same."""
     return SessionNotFound(f"no session {session_id!r}: it has expired or never was")
-
-
-def refusal(text: str) -> CallToolResult:
-    """A failed call, as its client sees it."""
-    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)

@@ -8,16 +8,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult
-
 from ...errors import BadInput, FlywheelError
 from ...manager import SessionManager
 from ...session import Execution, InFlight, UniversalSession, new_id, now
+from ...stores.owned import acting_as
 from .forms import Codec, as_bytes
+from .framework import Framework
 from .holds import Hold, Holds
 from .outcome import Outcome
-from .problems import Advice, refusal
+from .problems import Advice
 from .recording import Recorder, Run
 
 R = TypeVar("R")
@@ -34,9 +33,18 @@ class Call:
 
     session: UniversalSession
 
-    def __init__(self, sessions: SessionManager, holds: Holds, advice: Advice, session_id: str, run: Run) -> None:
+    def __init__(
+        self,
+        sessions: SessionManager,
+        holds: Holds,
+        framework: Framework,
+        advice: Advice,
+        session_id: str,
+        run: Run,
+    ) -> None:
         self._sessions = sessions
         self._holds = holds
+        self._framework = framework
         self._advice = advice
         self._hold: Hold | None = None
         self._states: dict[str, _Held] = {}
@@ -61,7 +69,7 @@ class Call:
         """A state of the session; each time the same object.
 
         Raises:
-            ToolError: it cannot be had; says what to do.
+            Exception: the framework's tool error: it cannot be had; says what to do.
         """
         if codec.key not in self._states:
             try:
@@ -70,7 +78,7 @@ class Call:
                 value = codec.load(self.session.context)
                 before = as_bytes(codec.dump(value), codec.name)
             except FlywheelError as error:
-                raise ToolError(self._advice.on(error)) from error
+                raise self._framework.tool_error(self._advice.on(error)) from error
             self._states[codec.key] = _Held(codec, value, before)
         return self._states[codec.key].value
 
@@ -121,22 +129,21 @@ class _Held:
 _current: ContextVar[Call | None] = ContextVar("call")
 
 
-def current_call() -> Call:
+def current_call(framework: Framework) -> Call:
     """The call under way.
 
     Raises:
-        ToolError: it names no session.
+        Exception: the framework's tool error: it names no session.
         RuntimeError: nobody looks after sessions here.
     """
     try:
         call = _current.get()
     except LookupError as error:
         raise RuntimeError(
-            "the state of a session needs DurableSessions: MCPServer(…, extensions=[DurableSessions()]), or its "
-            "middleware"
+            "the state of a session needs DurableSessions among the server's extensions or middleware"
         ) from error
     if call is None:
-        raise ToolError(f"this tool needs a {SESSION_ID}; the tool that begins a session gives one")
+        raise framework.tool_error(f"this tool needs a {SESSION_ID}; the tool that begins a session gives one")
     return call
 
 
@@ -146,40 +153,49 @@ class ToolCalls:
     ``recorder`` is None where calls are not recorded.
     """
 
-    def __init__(self, sessions: SessionManager, advice: Advice, recorder: Recorder | None) -> None:
+    def __init__(
+        self, sessions: SessionManager, framework: Framework, advice: Advice, recorder: Recorder | None
+    ) -> None:
         self._sessions = sessions
+        self._framework = framework
         self._advice = advice
         self._recorder = recorder
         self._holds = Holds(sessions)
         self._with_state: set[str] = set()  # tools that were seen to take state: they are held from the start
         self._ending: set[asyncio.Task[str | None]] = set()
 
-    async def around(
-        self, tool: str, arguments: Mapping[str, Any], proceed: Callable[[], Awaitable[R]]
-    ) -> R | CallToolResult:
+    async def around(self, tool: str, arguments: Mapping[str, Any], proceed: Callable[[], Awaitable[R]]) -> R:
         """Run a tool, and do before and after it what its session needs.
 
         Args:
             tool: its name.
             arguments: what its client passed; ``session_id`` among them names the session.
             proceed: runs it.
+
+        Raises:
+            Exception: what the tool raised; or the framework's tool error, where the session is not to be had or
+                could not be saved.
         """
+        with acting_as(self._framework.principal()):
+            return await self._around(tool, arguments, proceed)
+
+    async def _around(self, tool: str, arguments: Mapping[str, Any], proceed: Callable[[], Awaitable[R]]) -> R:
         try:
             call = await self._begin(tool, arguments)
         except FlywheelError as error:
-            return refusal(self._advice.on(error))
+            raise self._framework.tool_error(self._advice.on(error)) from error
         token = _current.set(call)
         try:
             result = await proceed()
         except BaseException as error:
             await self._end(call, Outcome.of_error(error))
-            if isinstance(error, ToolError):  # out of a handler of the low-level server, which would hide it
-                return refusal(str(error))
             raise
         finally:
             _current.reset(token)
-        problem = await self._end(call, Outcome.of_result(result))
-        return refusal(problem) if problem else result
+        problem = await self._end(call, self._framework.outcome(result))
+        if problem:
+            raise self._framework.tool_error(problem)
+        return result
 
     async def _begin(self, tool: str, arguments: Mapping[str, Any]) -> Call | None:
         session_id = arguments.get(SESSION_ID)
@@ -187,7 +203,7 @@ class ToolCalls:
             return None
         others = {name: value for name, value in arguments.items() if name != SESSION_ID}
         run = Run(tool, others, InFlight(new_id("turn"), tool, tool))
-        call = Call(self._sessions, self._holds, self._advice, session_id, run)
+        call = Call(self._sessions, self._holds, self._framework, self._advice, session_id, run)
         await (call.hold() if tool in self._with_state else call.check())
         run.starts()
         return call

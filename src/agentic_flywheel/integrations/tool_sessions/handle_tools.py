@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from inspect import cleandoc
 from typing import Annotated, Any, Literal, Self
 
-from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
@@ -18,6 +17,8 @@ from ...jsontext import sendable
 from ...manager import SessionManager
 from ...session import UniversalSession
 from ...session.values import plain
+from ...stores.owned import acting_as
+from .framework import Framework
 from .problems import Advice, unknown
 from .retention import retention
 
@@ -119,8 +120,9 @@ class HandleTool:
 class HandleTools:
     """The tools; their docstrings are the descriptions that models read."""
 
-    def __init__(self, sessions: SessionManager, names: Names, advice: Advice) -> None:
+    def __init__(self, sessions: SessionManager, framework: Framework, names: Names, advice: Advice) -> None:
         self._sessions = sessions
+        self._framework = framework
         self._names = names
         self._advice = advice
 
@@ -161,7 +163,7 @@ class HandleTools:
         ] = None,
     ) -> SessionBegun:
         """Begin a session; described by `_creation`."""
-        with self._tool_errors():
+        with self._for_the_caller():
             session = UniversalSession(backend=BACKEND)
             if title:
                 session.metadata["title"] = title
@@ -178,7 +180,7 @@ class HandleTools:
         last: Annotated[int, Field(ge=0, le=200, description="how many of the newest turns to return")] = 10,
     ) -> SessionFound:
         """Go on with an earlier session: whether it is still there, and what was done in it last."""
-        with self._tool_errors():
+        with self._for_the_caller():
             loaded = await self._sessions.load(session_id, last=last)
             session = loaded.need()
             metadata = session.metadata
@@ -196,13 +198,13 @@ class HandleTools:
         self, limit: Annotated[int, Field(ge=1, le=200, description="how many at most")] = 20
     ) -> SessionList:
         """List your sessions, the one used last first."""
-        with self._tool_errors():
+        with self._for_the_caller():
             summaries = await self._sessions.list_sessions(limit)
             return SessionList(sessions=[SessionLine.of(summary) for summary in summaries])
 
     async def end_session(self, session_id: Handle) -> SessionEnded:
         """End a session for good; what it holds is deleted. It cannot be brought back: ask the user first."""
-        with self._tool_errors():
+        with self._for_the_caller():
             if not await self._sessions.delete_session(session_id):
                 raise unknown(session_id)
             return SessionEnded(session_id=session_id)
@@ -214,12 +216,13 @@ class HandleTools:
         return sendable(f"{found.turn.flow_id} was begun at {found.turn.started_at} and never finished")  # type: ignore[no-any-return]
 
     @contextmanager
-    def _tool_errors(self) -> Iterator[None]:
-        """Turn our errors into the SDK's ``ToolError``, the only one whose text reaches the client."""
+    def _for_the_caller(self) -> Iterator[None]:
+        """Act for the caller, and turn our errors into the framework's own."""
         try:
-            yield
+            with acting_as(self._framework.principal()):
+                yield
         except FlywheelError as error:
-            raise ToolError(self._advice.on(error)) from error
+            raise self._framework.tool_error(self._advice.on(error)) from error
 
 
 def _text(value: object) -> str | None:
