@@ -199,6 +199,24 @@ async def test_a_question_that_waits_for_one_that_is_killed(askers: Askers) -> N
     assert askers.runs == ["one", "two"]
 
 
+async def test_nothing_is_claimed_when_the_answer_is_there(askers: Askers) -> None:
+    """A session is free as soon as its question is answered, also one that took a while; so the next can begin."""
+    session_id = await new_session(askers)
+    flywheel, other = askers.open(), askers.open()
+    asking = asyncio.create_task(flywheel.ask("one", session_id=session_id))
+    await askers.begun()
+    await asyncio.sleep(2.0)  # so that the claim was renewed
+    assert await other.sessions.store.claimed(session_id) is not None
+    askers.go()
+    await asking
+    assert await other.sessions.store.claimed(session_id) is None
+    for number in range(20):
+        each = (flywheel, other)[number % 2]
+        assert (await each.ask(f"again {number}", session_id=session_id)).saved.outcome == "stored"
+        assert await each.sessions.store.claimed(session_id) is None
+    assert len(questions(await other.sessions.require(session_id))) == 21
+
+
 async def test_a_caller_who_goes(askers: Askers) -> None:
     """A question whose caller goes frees its session at once, at whatever moment; nothing is left claimed."""
     session_id = await new_session(askers)
@@ -261,6 +279,24 @@ class TestWhileRedisIsAway:
         outage.server.restart()
         await until_replayed(flywheel.sessions)
         assert questions(await flywheel.sessions.require(session_id)) == ["why", "what"]
+
+    async def test_away_when_a_turn_ends(self, askers: Askers, outage: Outage) -> None:
+        """A claim that could not be given up is given up when Redis is back: nobody has to wait for its end."""
+        session_id = await new_session(askers)
+        flywheel = askers.open()
+        asking = asyncio.create_task(flywheel.ask("why", session_id=session_id))
+        await askers.begun()
+        outage.server.kill()
+        askers.go()
+        assert (await asking).saved.outcome == "journalled"
+        outage.server.restart()
+
+        async def is_free() -> bool:  # a claim that only ended would still be told
+            return not await outage.raw.exists(f"agentic_flywheel:claim:{session_id}")
+
+        await until(is_free)
+        await until_replayed(flywheel.sessions)
+        assert questions(await flywheel.sessions.require(session_id)) == ["why"]
 
     async def test_a_stand_in(self, askers: Askers, outage: Outage, tmp_path: Path) -> None:
         """What is asked of a session that cannot be read now is merged with it when it can be."""

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from agentic_flywheel.errors import Fenced
+from agentic_flywheel.errors import Conflict, Fenced, TooLarge
 from agentic_flywheel.stores import Claim, Store
 from agentic_flywheel.stores.sqlite_claims import KEPT_SECONDS
 from tests.stores.sessions import LIMIT, create, following, lines
@@ -193,3 +193,57 @@ async def test_a_claim_can_come_with_what_it_is_for(world: World) -> None:
     grant, stored = await store.claim_and_read("nobody", "c", NOTE, seconds=5, last=0)
     assert not grant.stands
     assert stored is None
+
+
+@pytest.mark.parametrize("rewrites", [False, True])
+async def test_a_write_can_give_its_claim_up(world: World, rewrites: bool) -> None:
+    """The claim of the turn that a write releases is gone with it; another's is not."""
+    store = world.store
+    change, mark = await create(store, "s", 1)
+    await claim(store, "a")
+    later = following(change, mark, 2, releases="a")
+    mark = await store.write(replace(later, history=lines(1, 2), added=()) if rewrites else later, limit=LIMIT)
+    assert await world.open().claimed("s") is None
+    await claim(store, "b")
+    await store.write(following(later, mark, 3, releases="a"), limit=LIMIT)
+    found = await store.claimed("s")
+    assert found is not None
+    assert found.turn_id == "b"
+
+
+async def test_a_creation_can_give_its_claim_up(world: World) -> None:
+    """So does a write that makes the session."""
+    await claim(world.store, "a")
+    await create(world.store, "s", 1, releases="a")
+    assert await world.store.claimed("s") is None
+
+
+async def test_a_write_that_is_refused_keeps_its_claim(world: World) -> None:
+    """Whose write was not stored has its claim still, and can write again under it."""
+    store = world.store
+    change, mark = await create(store, "s", 1)
+    await store.write(following(change, mark, 2, fence=10), limit=LIMIT)
+    await claim(store, "a")
+    late = following(change, mark, 3, releases="a")
+    with pytest.raises(Conflict):
+        await store.write(late, limit=LIMIT)
+    current = await store.read("s")
+    assert current is not None
+    with pytest.raises(TooLarge):
+        await store.write(following(late, current.mark, 3, releases="a"), limit=10)
+    with pytest.raises(Fenced):
+        await store.write(following(late, current.mark, 3, releases="a", fence=9), limit=LIMIT)
+    found = await store.claimed("s")
+    assert found is not None
+    assert (found.turn_id, found.ended) == ("a", False)
+
+
+async def test_a_write_that_comes_twice_gives_its_claim_up(world: World) -> None:
+    """A write whose answer was lost is sent again: it is there once, and its claim is gone."""
+    store = world.store
+    change, mark = await create(store, "s", 1)
+    later = following(change, mark, 2)
+    first = await store.write(later, limit=LIMIT)
+    await claim(store, "a")
+    assert await store.write(replace(later, releases="a"), limit=LIMIT) == first
+    assert await store.claimed("s") is None

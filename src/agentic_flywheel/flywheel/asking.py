@@ -10,7 +10,7 @@ from typing import Any
 from ..backends import Answer, Flow, FlowRegistry, Question
 from ..backends.recent import Recent
 from ..errors import FlowFailed
-from ..manager import Saved, SessionManager
+from ..manager import Loaded, Saved, SessionManager
 from ..session import Execution, InFlight, UniversalSession
 from .once import Busy, Gate, turn_id_for
 from .records import Records
@@ -93,19 +93,25 @@ class Asker:
         """
         turn = InFlight(turn_id_for(session_id, request.key), request.question, flow.id)
         passing = self._gate.passing(
-            session_id, turn, keyed=request.key is not None, idempotent=flow.idempotent, waits=certain
+            session_id,
+            turn,
+            last=flow.turns,
+            keyed=request.key is not None,
+            idempotent=flow.idempotent,
+            waits=certain,
         )
-        async with passing as earlier:
-            if earlier is not None:
-                return self._repeated(session_id, earlier)
-            session = await self._load(session_id, flow)
+        async with passing as passed:
+            if passed.earlier is not None:
+                return self._repeated(session_id, passed.earlier)
+            session = await self._session(session_id, flow, passed.loaded)
             if not certain and self._flows.choose(None, session.current_flow_id) is not flow:
                 raise _AnotherFlow
             return await self._take(flow, turn, session, request)
 
-    async def _load(self, session_id: str, flow: Flow) -> UniversalSession:
+    async def _session(self, session_id: str, flow: Flow, loaded: Loaded | None) -> UniversalSession:
         """The session for a turn, once what can be settled in it is."""
-        session = await self._sessions.require_or_stand_in(session_id, flow.backend, last=flow.turns)
+        loaded = loaded or await self._sessions.load(session_id, last=flow.turns)
+        session = self._sessions.or_stand_in(loaded, session_id, flow.backend)
         if has_unsettled(session) and await self._settler.settle(session_id):
             return await self._sessions.require_or_stand_in(session_id, flow.backend, last=flow.turns)
         return session
@@ -132,7 +138,7 @@ class Asker:
             flow_id=flow.id,
             duration_ms=execution.duration_ms,
         )
-        saved = await to_the_end(self._records.put(execution, session))
+        saved = await to_the_end(self._records.put(execution, session, ends=turn))
         self._asked_last.put(session.id, flow)
         return Reply(answer.text, session.id, execution.id, flow.id, execution.duration_ms or 0, saved)
 

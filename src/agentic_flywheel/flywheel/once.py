@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from ..errors import FlowFailed, StoreError
-from ..manager import Found, Interrupted, SessionManager
+from ..manager import Found, Interrupted, Loaded, SessionManager
 from ..session import Execution, InFlight, new_id
 from .records import Records
 from .runs import to_the_end
@@ -30,6 +31,18 @@ class Busy(Exception):
     """Another turn is being run in the session."""
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a turn found when it was its turn: the ``earlier`` execution that answers it, or the session.
+
+    ``loaded`` is None where the session has to be loaded anew: something was put on record before the turn, or
+    the store could not say.
+    """
+
+    earlier: Execution | None = None
+    loaded: Loaded | None = None
+
+
 class Gate:
     """Lets one turn of a session through at a time, also among processes and machines.
 
@@ -44,13 +57,21 @@ class Gate:
 
     @asynccontextmanager
     async def passing(
-        self, session_id: str, turn: InFlight, *, keyed: bool, idempotent: bool, waits: bool = True
-    ) -> AsyncIterator[Execution | None]:
+        self,
+        session_id: str,
+        turn: InFlight,
+        *,
+        last: int | None,
+        keyed: bool,
+        idempotent: bool,
+        waits: bool = True,
+    ) -> AsyncIterator[Passed]:
         """Wait until it is the turn's turn, and keep the session for it; or give the execution that answers it.
 
         Args:
             session_id: the session that is to be claimed.
             turn: what is to be run in it.
+            last: how many of its newest turns are loaded with it; None for all.
             keyed: whether an earlier turn of the same id answers it.
             idempotent: whether it may be run although nobody knows whether such a turn was.
             waits: whether it waits for a turn that is being run.
@@ -61,13 +82,14 @@ class Gate:
         """
         answering = turn.turn_id if keyed else None
         earlier = await self._records.find(turn.turn_id) if keyed else None
+        passed = Passed(earlier)
         if not _has_ended(earlier):
-            earlier = await self._claim(session_id, turn, answering, idempotent, waits)
-        if earlier is not None:
-            yield _answered(earlier)
+            passed = await self._claim(session_id, turn, last, answering, idempotent, waits)
+        if passed.earlier is not None:
+            yield Passed(_answered(passed.earlier))
             return
         async with self._sessions.turns.kept(session_id, turn):
-            yield None
+            yield passed
 
     async def found(self, session_id: str) -> Found | None:
         """The turn that is being run in a session, or that was begun last and never finished; None if not known."""
@@ -81,15 +103,21 @@ class Gate:
         return None if done is not None and done.status == "completed" else found
 
     async def _claim(
-        self, session_id: str, turn: InFlight, answering: str | None, idempotent: bool, waits: bool
-    ) -> Execution | None:
+        self,
+        session_id: str,
+        turn: InFlight,
+        last: int | None,
+        answering: str | None,
+        idempotent: bool,
+        waits: bool,
+    ) -> Passed:
         """Claim the session when it is free; or give the execution that answers the turn.
 
         ``answering`` is the id of a turn that would: the first one of the same key. A running turn of the same
         question would, too.
         """
         try:  # a claim is waited for also by a caller who is cancelled: only then it can be given up
-            found = await to_the_end(self._try_to_claim(session_id, turn))
+            found, loaded = await to_the_end(self._claim_and_load(session_id, turn, last))
             pause = FIRST_LOOK_SECONDS
             while found is not None and found.running:
                 if not waits:
@@ -99,24 +127,28 @@ class Gate:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 if answering and _has_ended(done := await self._records.find(answering)):
-                    return done
-                found = await to_the_end(self._try_to_claim(session_id, turn))
+                    return Passed(done)
+                found, loaded = await to_the_end(self._claim_and_load(session_id, turn, last))
             # The session is ours. Only now nobody can finish the same turn between our look and our run.
             done = await self._put_on_record(session_id, found)
             done = await self._end_of(session_id, answering, done) if answering else None
             if done is None or (idempotent and not _has_ended(done)):
-                return None
+                return Passed(loaded=loaded if done is None else None)
         except BaseException:
             await asyncio.shield(self._sessions.turns.release(session_id, turn))
             raise
         await self._sessions.turns.release(session_id, turn)
-        return done
+        return Passed(done)
 
-    async def _try_to_claim(self, session_id: str, turn: InFlight) -> Found | None:
-        try:
-            return await self._sessions.turns.claim(session_id, turn)
-        except StoreError:  # a store that cannot say who is running does not keep a question from being asked
-            return None
+    async def _claim_and_load(
+        self, session_id: str, turn: InFlight, last: int | None
+    ) -> tuple[Found | None, Loaded | None]:
+        """What stands in the way, or what was loaded once nothing did.
+
+        A store that cannot say who is running does not keep a question from being asked.
+        """
+        found, loaded = await self._sessions.claim_and_load(session_id, turn, last=last)
+        return found, loaded if found is None and loaded.session is not None else None
 
     async def _end_of(self, session_id: str, turn_id: str, known: Execution | None) -> Execution | None:
         """What is on record of a turn; where nobody knows its end, after another look for it."""

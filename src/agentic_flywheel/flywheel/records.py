@@ -6,7 +6,7 @@ from ..backends import FlowRegistry
 from ..config import TimesToLive
 from ..errors import StoreError, UnknownFlow
 from ..manager import Saved, SessionManager
-from ..session import Execution, UniversalSession
+from ..session import Execution, InFlight, UniversalSession
 
 
 class Records:
@@ -16,15 +16,20 @@ class Records:
         self._sessions = sessions
         self._flows = flows
 
-    async def put(self, execution: Execution, session: UniversalSession | None = None) -> Saved:
+    async def put(
+        self, execution: Execution, session: UniversalSession | None = None, *, ends: InFlight | None = None
+    ) -> Saved:
         """Store an execution, in one commit with what changed in its session if that is given.
 
-        Where the session cannot take it, at least the execution is stored.
+        Where the session cannot take it, at least the execution is stored. ``ends`` is the turn that ends with it;
+        see `SessionManager.save_session`.
         """
         ttl = self._ttl(execution.flow_id)
         if session is None:
             return await self._sessions.save_execution(execution, ttl=ttl)
-        saved = await self._sessions.save_session(session, executions=[execution], ttl=ttl)
+        saved = await self._sessions.save_session(
+            session, executions=[execution], ttl=ttl, under=ends, ends=ends is not None
+        )
         if saved.outcome == "refused":
             await self._sessions.save_execution(execution, ttl=ttl)
         return saved

@@ -31,7 +31,7 @@ from ..stores import Change, Record, Store, Stored
 from ..stores.deadline import within
 from ..stores.names import name_of
 from ..stores.owned import OwnedStore
-from ..tracing import traced
+from ..tracing import span, traced
 from .changes import Draft, Origin, adopt, draft_of, origin_of, remember, rewrites, stand_in
 from .health import health_of
 from .meter import Meter
@@ -103,6 +103,7 @@ class SessionManager:
         executions: Iterable[Execution] = (),
         ttl: TimesToLive | None = None,
         under: InFlight | None = None,
+        ends: bool = False,
     ) -> Saved:
         """Store what changed in a session since it was loaded or last saved.
 
@@ -110,14 +111,15 @@ class SessionManager:
         up to date with what is stored. New turns with a ``flow_id`` are stored as executions and in the
         history of their flow too; ``executions`` may have a fuller one under the turn's id. ``ttl`` says how
         long executions and their histories are kept, if not as usual. ``under`` is the turn under whose claim it
-        is written (see `claim_and_load`): it is refused if a later one took over.
+        is written (see `claim_and_load`): it is refused if a later one took over. If the turn ``ends`` with it, its
+        claim is given up in the same step, once the store itself has taken it.
         """
         start = time.perf_counter()
         origin = origin_of(session, self.store)
         try:
             async with origin.saving:
                 with within(self.budget):
-                    done = await self._save(session, origin, executions, ttl, under)
+                    done = await self._save(session, origin, executions, ttl, under, ends=ends)
         except (BadInput, StoreError) as error:
             log.warning("session %s was not saved: %s", session.id, type(error).__name__)
             return self._refused(_left_alone(session.id, error))
@@ -145,6 +147,8 @@ class SessionManager:
         given: Iterable[Execution],
         kept: TimesToLive | None,
         under: InFlight | None,
+        *,
+        ends: bool,
     ) -> Committed:
         check_session_id(session.id)
         refuse_reader(session)
@@ -157,8 +161,11 @@ class SessionManager:
         draft = draft_of(session, origin, older, ttl=ttl, mask=self.mask)
         self._check_sizes(draft.written)
         records = self._records(session, draft.fresh, given, kept)
-        change = structs.replace(draft.change, records=records) if records else draft.change
+        releases = await self.turns.ending(under) if under and ends else None
+        change = structs.replace(draft.change, records=records, releases=releases)
         done = await self._commit(change, draft, under)
+        if under and releases and not done.mark.pending:
+            self.turns.ended(under)
         adopt(session, origin, draft, done)
         self._watch_size(session.id, done.mark.size)
         return done
@@ -235,7 +242,10 @@ class SessionManager:
         check_session_id(session_id)
         if last is not None and last < 0:
             raise BadInput(f"last is {last}; it is a number of turns, or None for all")
-        return await self._load(session_id, self.own.read(session_id, last=last))
+        start = time.perf_counter()
+        loaded = await self._loaded(session_id, self.own.read(session_id, last=last))
+        self._count_load(loaded, start)
+        return loaded
 
     async def claim_and_load(
         self, session_id: str, turn: InFlight, *, last: int | None = None
@@ -257,17 +267,19 @@ class SessionManager:
             found, stored = await self.turns.claim_and_read(session_id, turn, last=last)
             return stored
 
-        loaded = await self._load(session_id, read())
+        with span("load") as note:
+            start = time.perf_counter()
+            loaded = await self._loaded(session_id, read())
+            if found is None or not found.running:
+                self._count_load(loaded, start)
+                note("outcome", loaded.state)
         if loaded.session is not None:
             refuse_reader(loaded.session)
         return found, loaded
 
-    async def _load(self, session_id: str, reading: Awaitable[Stored | None]) -> Loaded:
-        start = time.perf_counter()
-        loaded = await self._loaded(session_id, reading)
+    def _count_load(self, loaded: Loaded, start: float) -> None:
         self.meter.took("load", start)
         self.meter.counts[loaded.state] += 1
-        return loaded
 
     async def _loaded(self, session_id: str, reading: Awaitable[Stored | None]) -> Loaded:
         try:
@@ -321,8 +333,12 @@ class SessionManager:
             BadSessionId, Damaged, Newer, SessionNotFound: as `require`.
             BadInput: the session is shared, to be read only.
         """
+        return self.or_stand_in(await self.load(session_id, last=last), session_id, backend)
+
+    def or_stand_in(self, loaded: Loaded, session_id: str, backend: str) -> UniversalSession:
+        """The session that was loaded, or one to go on with; as `require_or_stand_in`, with the same errors."""
         try:
-            session = await self.require(session_id, last=last)
+            session = loaded.need()
         except Unavailable:
             return stand_in(session_id, backend, self.store, self.mask)
         refuse_reader(session)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from ..codec import encode_note
 from ..errors import StoreError
@@ -56,6 +58,7 @@ class TurnsInFlight:
         self._store = store
         self._mask = mask
         self._held: dict[str, tuple[str, int]] = {}  # by turn id: holder and fence
+        self._kept: dict[str, _Kept] = {}  # by holder
 
     async def claim(self, session_id: str, turn: InFlight) -> Found | None:
         """Note a turn as running, if the session is free; else what stands in the way.
@@ -119,25 +122,45 @@ class TurnsInFlight:
     @asynccontextmanager
     async def kept(self, session_id: str, turn: InFlight) -> AsyncIterator[None]:
         """Keep a claim for as long as the block runs, then release it."""
-        renewal = asyncio.create_task(self._renew(session_id, turn))
+        kept = self._kept[turn.holder] = _Kept(partial(self._renew, session_id, turn))
         try:
             yield
         finally:
-            renewal.cancel()
-            await asyncio.shield(self.release(session_id, turn))
+            del self._kept[turn.holder]
+            if not kept.is_over:
+                await asyncio.shield(self._end(session_id, turn, kept))
+
+    async def _end(self, session_id: str, turn: InFlight, kept: _Kept) -> None:
+        await kept.stop()
+        await self.release(session_id, turn)
 
     async def _renew(self, session_id: str, turn: InFlight) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
-                await self._claim(session_id, turn)
-            except StoreError as error:
-                log.warning("the claim of turn %s was not renewed: %s", turn.turn_id, type(error).__name__)
+        try:
+            await self._claim(session_id, turn)
+        except StoreError as error:
+            log.warning("the claim of turn %s was not renewed: %s", turn.turn_id, type(error).__name__)
+
+    async def ending(self, turn: InFlight) -> str | None:
+        """Renew the claim of a turn no more; what a write has to release to give it up. None if it is not kept."""
+        kept = self._kept.get(turn.holder)
+        if kept is None:
+            return None
+        await kept.stop()
+        return turn.holder
+
+    def ended(self, turn: InFlight) -> None:
+        """Note that the claim of a turn was given up by a write."""
+        self._forget(turn)
+        if turn.holder in self._kept:
+            self._kept[turn.holder].is_over = True
+
+    def _forget(self, turn: InFlight) -> None:
+        if self._held.get(turn.turn_id, ("", 0))[0] == turn.holder:
+            del self._held[turn.turn_id]
 
     async def release(self, session_id: str, turn: InFlight) -> None:
         """Give up the claim of a turn, if it has one."""
-        if self._held.get(turn.turn_id, ("", 0))[0] == turn.holder:
-            del self._held[turn.turn_id]
+        self._forget(turn)
         try:
             await self._store.release(session_id, turn.holder)
         except StoreError as error:
@@ -147,6 +170,37 @@ class TurnsInFlight:
         """The turn that is noted as running in a session, or was interrupted; None if there is none."""
         found = await self._store.claimed(session_id)
         return _found(found) if found else None
+
+
+class _Kept:
+    """A claim that is renewed from time to time, until it is over."""
+
+    def __init__(self, renew: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.is_over = False
+        self._renew = renew
+        self._renewal: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wait()
+
+    def _wait(self) -> None:
+        # No task of its own: most turns are over before the first renewal.
+        self._timer = asyncio.get_running_loop().call_later(RENEW_SECONDS, self._begin)
+
+    def _begin(self) -> None:
+        self._renewal = asyncio.create_task(self._renew_and_wait())
+
+    async def _renew_and_wait(self) -> None:
+        await self._renew()
+        if self._timer is not None:
+            self._wait()
+
+    async def stop(self) -> None:
+        """Renew it no more. A renewal under way is waited for: one that came late would claim the session again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._renewal is not None:
+            await asyncio.wait((self._renewal,))
 
 
 def _found(claim: Claim) -> Found | None:

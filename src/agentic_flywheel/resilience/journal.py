@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 DEFAULT_LIMIT = 256 * 1024**2
 LONG_LOG = 8 * 1024**2  # bytes
+CHECKPOINTS = 5  # in a row; while others append all the time, one alone never gets to the end
 PAGE = 500
 TICK_SECONDS = 0.004  # of the file system's clock
 
@@ -123,6 +124,11 @@ class Journal:
         """The sessions that work waits for."""
         return await self.call(file.sessions_waiting)
 
+    async def in_use(self) -> tuple[set[str], set[str]]:
+        """The sessions that work waits for, and those that processes of this machine have claimed."""
+        now = self._clock()
+        return await self.call(lambda db: (file.sessions_waiting(db), claims.standing(db, now)))
+
     async def newest(self) -> list[str]:
         """The sessions that work waits for, the one first for which it was accepted last."""
         return await self.call(file.newest_waiting)
@@ -183,7 +189,7 @@ class Journal:
             return
         beside = SqliteFile(self.path, file.prepare)
         try:
-            await beside.call(lambda db: db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
+            await beside.call(_checkpoint)
         finally:
             await beside.close()
 
@@ -230,6 +236,14 @@ def _lock(db: sqlite3.Connection) -> bool:
             return False
         raise
     return True
+
+
+def _checkpoint(db: sqlite3.Connection) -> None:
+    """Bring the log into the file, and what was appended meanwhile: only then the log begins anew."""
+    for _ in range(CHECKPOINTS):
+        _, there, done = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if there == done:
+            return
 
 
 def _stamp(path: str) -> tuple[int, int] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -16,6 +17,8 @@ from .guarded_store import GuardedStore
 from .journal import Journal
 from .journal_file import Deletion, Records, Work
 from .knowledge import LocalKnowledge, pending_mark
+from .late_releases import LateReleases
+from .local_claims import LocalClaims
 from .replay import Replayer
 
 
@@ -34,6 +37,8 @@ class JournalledStore(Store):
         self.journal = journal
         self.knowledge = LocalKnowledge(journal)
         self.replayer = Replayer(inner, journal, self.knowledge, limit=limit)
+        self.claims = LocalClaims(journal)
+        self._late_releases = LateReleases(inner)
 
     async def read(
         self, session_id: str, *, last: int | None = None, after: int | None = None, touch: bool = True
@@ -62,15 +67,18 @@ class JournalledStore(Store):
         return _behind(recalled.stored, last, after)
 
     async def write(self, change: Change, *, limit: int) -> Mark:
-        # What is accepted is not refused later: in the journal a turn has no fence.
-        if await self._queue_up(change.session_id, replace(change, fence=0)):
+        # What is accepted is not refused later: in the journal a turn has no fence, and its claim is not given up.
+        waiting = replace(change, fence=0, releases=None)
+        if await self._queue_up(change.session_id, waiting):
             return pending_mark(change)
         try:
             mark = await self.inner.write(change, limit=limit)
         except Unavailable as error:
-            await self._accept(change.session_id, replace(change, fence=0), error)
+            await self._accept(change.session_id, waiting, error)
             return pending_mark(change)
         self.knowledge.wrote(change, mark)
+        if change.releases is not None:
+            await self.claims.release(change.session_id, change.releases)
         return mark
 
     async def delete(self, session_id: str, *, deleted_at: str, ttl: int) -> bool:
@@ -178,67 +186,83 @@ class JournalledStore(Store):
     async def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
     ) -> Grant:
-        """As every store. The processes of this machine agree first, and so they do while the store is away."""
-        here = await self._claim_here(session_id, turn_id, note, seconds, instead)
-        if here.stands:
+        """As every store. While the store is away, the processes of this machine agree among themselves."""
+        claim_here = partial(self.claims.claim, session_id, turn_id, note, seconds=seconds, instead=instead)
+        renews = self.claims.has(session_id, turn_id)
+        asks_here = renews or instead is not None or await self._is_decided_here(session_id)
+        here = await claim_here() if asks_here else None
+        if here is not None and here.stands and not renews:
             return here
         try:
             there = await self.inner.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
         except Unavailable:
-            self.replayer.start()
-            return Grant(0, here.found)
-        return await self._agreed(session_id, turn_id, here, there)
+            return await self._claim_alone(session_id, turn_id, claim_here, here, renews=renews)
+        return await self._agreed(session_id, turn_id, note, seconds, here, there)
 
     async def claim_and_read(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
     ) -> tuple[Grant, Stored | None]:
         if await self.replayer.holds(session_id):  # what waits here is newer than what the store has
             return await super().claim_and_read(session_id, turn_id, note, seconds=seconds, last=last)
-        here = await self._claim_here(session_id, turn_id, note, seconds, None)
-        if here.stands:
+        claim_here = partial(self.claims.claim, session_id, turn_id, note, seconds=seconds)
+        here = await claim_here() if await self._is_decided_here(session_id) else None
+        if here is not None and here.stands:
             return here, None
         try:
             there, found = await self.inner.claim_and_read(session_id, turn_id, note, seconds=seconds, last=last)
         except Unavailable as error:
-            return Grant(0, here.found), await self._read_here(session_id, last, None, error)
+            grant = await self._claim_alone(session_id, turn_id, claim_here, here)
+            return grant, None if grant.stands else await self._read_here(session_id, last, None, error)
         if found is not None:
             self.knowledge.saw(session_id, found)
-        return await self._agreed(session_id, turn_id, here, there), found
+        return await self._agreed(session_id, turn_id, note, seconds, here, there), found
 
-    async def _agreed(self, session_id: str, turn_id: str, here: Grant, there: Grant) -> Grant:
-        """What comes of a claim that this machine granted and the store answered."""
-        if there.stands:
-            with suppress(StoreError):
-                await self.journal.release(session_id, turn_id)
-        return Grant(there.fence, there.found or here.found)
+    async def _is_decided_here(self, session_id: str) -> bool:
+        """Whether the processes of this machine are asked before the store who may have a session."""
+        return self.claims.decide or await self.replayer.may_be_claimed(session_id)
 
-    async def _claim_here(
-        self, session_id: str, turn_id: str, note: bytes, seconds: float, instead: str | None
+    async def _claim_alone(
+        self,
+        session_id: str,
+        turn_id: str,
+        claim_here: Callable[[], Awaitable[Grant]],
+        here: Grant | None,
+        *,
+        renews: bool = False,
     ) -> Grant:
-        try:
-            return await self.journal.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
-        except StoreError:
-            return Grant(0)
+        """What comes of a claim that the store did not answer."""
+        self.replayer.start()
+        waited = not renews and await self.claims.agree(session_id, turn_id)
+        return await claim_here() if waited or here is None else here
+
+    async def _agreed(
+        self, session_id: str, turn_id: str, note: bytes, seconds: float, here: Grant | None, there: Grant
+    ) -> Grant:
+        """What comes of a claim that the store answered."""
+        self.claims.store_answers()
+        if there.stands:
+            await self.claims.release(session_id, turn_id)
+        else:
+            self.claims.granted(session_id, turn_id, note, seconds=seconds)
+        return Grant(there.fence, there.found or (here.found if here is not None else None))
 
     async def fence(self, session_id: str, fence: int) -> None:
         await self.inner.fence(session_id, fence)
 
     async def claimed(self, session_id: str) -> Claim | None:
-        claims: list[Claim | None] = []
+        claims = [await self.claims.claimed(session_id)]
         with suppress(Unavailable):
             claims.append(await self.inner.claimed(session_id))
-        if self.journal.exists:
-            with suppress(Unavailable):
-                claims.append(await self.journal.claimed(session_id))
         found = [claim for claim in claims if claim is not None]
         return max(found, key=lambda claim: (not claim.ended, claim.until), default=None)
 
     async def release(self, session_id: str, turn_id: str) -> None:
-        with suppress(Unavailable):  # it ends by itself
+        try:
             await self.inner.release(session_id, turn_id)
-        if self.journal.exists:
-            with suppress(Unavailable):
-                await self.journal.release(session_id, turn_id)
+        except Unavailable:
+            if self.claims.is_granted(session_id, turn_id):
+                self._late_releases.add(session_id, turn_id)
+        await self.claims.release(session_id, turn_id)
 
     async def raw(self, session_id: str) -> bytes | None:
         return await self.inner.raw(session_id)
@@ -284,6 +308,8 @@ class JournalledStore(Store):
 
     async def close(self) -> None:
         await self.replayer.stop()
+        await self._late_releases.close()
+        await self.claims.close()
         await self.knowledge.close()
         await self.journal.close()
         await self.inner.close()

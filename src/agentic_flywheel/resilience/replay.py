@@ -94,6 +94,7 @@ class Replayer:
         self._knowledge = knowledge
         self._limit = limit
         self._held: dict[str, int] = {}  # session: how often work of it was accepted here
+        self._claimed: set[str] = set()  # sessions on which there were claims in the journal at the last look
         self._looking = 0  # callers that look at the file now
         self._task: asyncio.Task[None] | None = None
         self.trouble: str | None = None
@@ -116,6 +117,11 @@ class Replayer:
         if not self._is_at_work and (self._journal.changed() or self._looking):
             await self._look_for_others()
         return session_id in self._held
+
+    async def may_be_claimed(self, session_id: str) -> bool:
+        """Whether a process of this machine may have claimed a session in the journal."""
+        await self.holds(session_id)
+        return self._is_at_work or session_id in self._claimed
 
     async def _look_for_others(self) -> None:
         self._looking += 1
@@ -274,7 +280,7 @@ class Replayer:
 
     async def _look_what_waits(self) -> bool:
         before = dict(self._held)
-        waiting = await self._journal.sessions()
+        waiting, self._claimed = await self._journal.in_use()
         for session_id, accepted in before.items():
             if session_id not in waiting:
                 self.release(session_id, accepted)

@@ -99,7 +99,7 @@ class Change(Struct, frozen=True):
     ``base_head`` is the head as it was read, so that a writer who comes too late can tell what this one
     changed. ``created_at`` is when the conversation began. ``ttl`` is in seconds, 0 keeps for ever. A change
     that is written twice is there once: ``version`` tells. ``fence`` is the one of the claim under which it is
-    written, 0 if it is written under none.
+    written, 0 if it is written under none. ``releases`` is the turn whose claim is given up with it, if any.
     """
 
     session_id: str
@@ -115,6 +115,7 @@ class Change(Struct, frozen=True):
     version: str = field(default_factory=new_version)
     epoch: str | None = None
     fence: int = 0
+    releases: str | None = None
 
 
 class Listed(Struct, frozen=True):
@@ -202,6 +203,9 @@ class Store(ABC):
     async def write(self, change: Change, *, limit: int) -> Mark:
         """Write a session in one atomic step and put its records beside it; the state that is stored now.
 
+        The claim of the turn that the change ``releases`` is given up once it is written, and not before: where
+        this raises, or the state is ``pending``, the turn may have it still.
+
         Raises:
             Conflict: the session is not what the change is based on; nothing was written to it.
             Deleted: the change would create a session that was deleted since ``created_at``; nothing was written.
@@ -261,7 +265,8 @@ class Store(ABC):
     ) -> tuple[Grant, Stored | None]:
         """`claim`, then `read`: what is read is never older than the claim. A store may do it in one round trip.
 
-        Whoever calls it gives the claim up also where it raises: the claim may have been granted by then.
+        Where another's claim stands, nothing need be read. Whoever calls it gives the claim up also where it
+        raises: the claim may have been granted by then.
         """
         grant = await self.claim(session_id, turn_id, note, seconds=seconds)
         return grant, await self.read(session_id, last=last)

@@ -68,6 +68,8 @@ class MemoryStore(Store):
             session = self._changed(change, session, limit)
             self._sessions.put((change.session_id,), session, session.ttl)
         await self.put(change.records)
+        if change.releases is not None:
+            await self.release(change.session_id, change.releases)
         return session.mark
 
     def _changed(self, change: Change, found: _Session | None, limit: int) -> _Session:

@@ -69,6 +69,8 @@ def _connect_to(node: ClusterNode) -> Connection:
 class Cluster(Carrier):
     """Runs commands for many callers on the servers of a cluster."""
 
+    is_one_server = False
+
     def __init__(self, make_client: Callable[[], RedisCluster]) -> None:
         self._make_client = make_client
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -26,7 +26,12 @@ class _Order:
 
 
 class Carrier(ABC):
-    """Carries commands to Redis, whatever it consists of, and brings their answers."""
+    """Carries commands to Redis, whatever it consists of, and brings their answers.
+
+    ``is_one_server`` says that a command may name several keys.
+    """
+
+    is_one_server: bool
 
     @abstractmethod
     async def run(self, commands: Sequence[Command]) -> list[Any]:
@@ -66,6 +71,8 @@ class Pipe(Carrier):
     A caller alone is served at once. While a pipeline is on its way, the orders of others gather, and the
     next one takes them all. A caller that gives up does not take the pipeline of the others with it.
     """
+
+    is_one_server = True
 
     def __init__(self, make_connection: Callable[[], Connection], lanes: int = 2) -> None:
         self._make_connection = make_connection

@@ -11,7 +11,7 @@ Argument = str | bytes | int
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script on one key."""
+    """A script on a key, or on two."""
 
     text: str
     digest: str
@@ -19,6 +19,10 @@ class Script:
     def on(self, key: str, *arguments: Argument) -> tuple[Argument, ...]:
         """The command that runs it on a key."""
         return ("EVALSHA", self.digest, 1, key, *arguments)
+
+    def on_both(self, key: str, other: str, *arguments: Argument) -> tuple[Argument, ...]:
+        """The command that runs it on two keys; not for a cluster, where they may be on two servers."""
+        return ("EVALSHA", self.digest, 2, key, other, *arguments)
 
 
 def _read(name: str, *, front: bool = True) -> Script:
@@ -37,5 +41,6 @@ ENTRY = _read("entry.lua", front=False)
 CLAIM = _read("claim.lua", front=False)
 REMOVE = _read("remove.lua", front=False)
 RELEASE = _read("release.lua", front=False)
+FINISH = _read("finish.lua")
 
-ALL = (APPEND, REPLACE, FENCE, READ, TOUCH, ENTRY, CLAIM, REMOVE, RELEASE)
+ALL = (APPEND, REPLACE, FENCE, READ, TOUCH, ENTRY, CLAIM, REMOVE, RELEASE, FINISH)

@@ -100,12 +100,14 @@ class RedisStore(Store):
         if lags:
             beside.append(self._index.put(change.session_id, change.last_active))
         append = scripts.APPEND.on(key, *_append_arguments(change, change.base, limit))
-        *others, answer = await self._pipe.run([*beside, append])
+        answers = await self._pipe.run([*beside, append, *self._finishing(change)])
+        others, answer, finished = answers[: len(beside)], answers[len(beside)], answers[len(beside) + 1 :]
         await self._heed(change.records, others)
         if lags and not isinstance(others[-1], Exception):
             self._index.was_put(change.session_id, change.last_active)
         match raise_translated(answer):
             case [b"stored", revision, total, epoch, size]:
+                await self._finish(change, finished)
                 return Mark(change.version, epoch.decode(), revision, total, size=size)
             case [b"full", size]:
                 raise too_large(change.session_id, size, limit)
@@ -131,6 +133,7 @@ class RedisStore(Store):
         match raise_translated(answer):
             case [b"stored", stored_revision, total, epoch]:
                 await self._stay_deleted(change, raise_translated(buried))
+                await self._finish(change, [])
                 return Mark(change.version, epoch.decode(), stored_revision, total, size=len(document))
             case [b"fenced"]:
                 raise Fenced(change.session_id)
@@ -138,6 +141,21 @@ class RedisStore(Store):
                 raise Conflict(change.session_id, found.decode())
             case unexpected:
                 raise StoreError(f"the replace script answered {unexpected!r}")
+
+    def _finishing(self, change: Change) -> list[Command]:
+        """What gives up, in the same round trip, the claim of a turn that ends with a change."""
+        if change.releases is None or not self._pipe.is_one_server:
+            return []
+        keys = self._keys.session(change.session_id), self._keys.claim(change.session_id)
+        return [scripts.FINISH.on_both(*keys, change.version, encode(change.releases))]
+
+    async def _finish(self, change: Change, answers: Sequence[Any]) -> None:
+        """Give the claim up now where it was not; the change is stored and does not fail with that."""
+        if change.releases is not None and list(answers) != [1]:
+            try:
+                await self.release(change.session_id, change.releases)
+            except StoreError as error:
+                log.warning("the claim of turn %s ends by itself: %s", change.releases, type(error).__name__)
 
     async def _stay_deleted(self, change: Change, buried: bytes | None) -> None:
         """Take back a session that was created although it was deleted since it began.
@@ -274,8 +292,10 @@ class RedisStore(Store):
     async def claim_and_read(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
     ) -> tuple[Grant, Stored | None]:
+        if last is None:  # a whole one is not read by a script
+            return await super().claim_and_read(session_id, turn_id, note, seconds=seconds)
         claim = self._claiming(session_id, turn_id, note, seconds, None)
-        read = scripts.READ.on(self._keys.session(session_id), -1 if last is None else last, -1, 1)
+        read = scripts.READ.on(self._keys.session(session_id), last, -1, 1)
         granted, found = [raise_translated(answer) for answer in await self._pipe.steps([claim], [read])]
         return _grant(granted), _read(found, last, None)
 

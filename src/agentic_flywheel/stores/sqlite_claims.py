@@ -41,6 +41,11 @@ def claimed(db: sqlite3.Connection, session_id: str, now: float) -> Claim | None
     return Claim(turn_id, note, until, until <= now, fence)
 
 
+def standing(db: sqlite3.Connection, now: float) -> set[str]:
+    """The sessions on which there are claims that have not ended."""
+    return {name for (name,) in db.execute("SELECT session_id FROM claims WHERE until > ?", (now,))}
+
+
 def release(db: sqlite3.Connection, session_id: str, turn_id: str) -> None:
     """See `Store.release`."""
     db.execute("DELETE FROM claims WHERE session_id = ? AND turn_id = ?", (session_id, turn_id))

@@ -48,15 +48,17 @@ class SqliteStore(Store):
     async def read(
         self, session_id: str, *, last: int | None = None, after: int | None = None, touch: bool = True
     ) -> Stored | None:
-        def work(db: sqlite3.Connection) -> Stored | None:
-            now = self._clock()
-            with reading(db):
-                stored = sessions.read(db, session_id, last, after, now)
-            if stored is not None and touch:  # apart, so that no writer waits while a long history is read
-                sessions.touch(db, session_id, now)
-            return stored
+        return await self._file.call(lambda db: self._read(db, session_id, last, after, touch=touch))
 
-        return await self._file.call(work)
+    def _read(
+        self, db: sqlite3.Connection, session_id: str, last: int | None, after: int | None, *, touch: bool
+    ) -> Stored | None:
+        now = self._clock()
+        with reading(db):
+            stored = sessions.read(db, session_id, last, after, now)
+        if stored is not None and touch:  # apart, so that no writer waits while a long history is read
+            sessions.touch(db, session_id, now)
+        return stored
 
     async def write(self, change: Change, *, limit: int) -> Mark:
         def work(db: sqlite3.Connection) -> Mark:
@@ -64,6 +66,8 @@ class SqliteStore(Store):
                 now = self._clock()
                 mark = sessions.write(db, change, limit, now)
                 _put(db, change.records, now)
+                if change.releases is not None:
+                    claims.release(db, change.session_id, change.releases)
                 return mark
 
         return await self._file.call(work)
@@ -116,12 +120,29 @@ class SqliteStore(Store):
     async def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
     ) -> Grant:
-        def work(db: sqlite3.Connection) -> Grant:
-            with writing(db):
-                now = self._clock()
-                return claims.claim(db, Claim(turn_id, note, now + seconds), session_id, instead, now)
+        return await self._file.call(lambda db: self._claim(db, session_id, turn_id, note, seconds, instead))
+
+    async def claim_and_read(
+        self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
+    ) -> tuple[Grant, Stored | None]:
+        def work(db: sqlite3.Connection) -> tuple[Grant, Stored | None]:
+            grant = self._claim(db, session_id, turn_id, note, seconds)
+            return grant, None if grant.stands else self._read(db, session_id, last, None, touch=True)
 
         return await self._file.call(work)
+
+    def _claim(
+        self,
+        db: sqlite3.Connection,
+        session_id: str,
+        turn_id: str,
+        note: bytes,
+        seconds: float,
+        instead: str | None = None,
+    ) -> Grant:
+        with writing(db):
+            now = self._clock()
+            return claims.claim(db, Claim(turn_id, note, now + seconds), session_id, instead, now)
 
     async def fence(self, session_id: str, fence: int) -> None:
         def work(db: sqlite3.Connection) -> None:

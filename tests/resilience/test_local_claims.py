@@ -1,0 +1,111 @@
+"""Who is next in a session, on one machine: while Redis answers, it says so; without it the processes agree."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from agentic_flywheel.manager.turns import CLAIM_SECONDS
+from agentic_flywheel.resilience import Journal
+from agentic_flywheel.resilience.journal import LONG_LOG
+from agentic_flywheel.resilience.local_claims import LocalClaims
+from agentic_flywheel.session import InFlight
+from tests.resilience.outage import Outage, journalled, until, until_open, until_replayed
+
+NOTE = b'{"question":"why?"}'
+
+
+def turn(turn_id: str) -> InFlight:
+    return InFlight(turn_id, "why?", "flow")
+
+
+async def test_a_short_turn_costs_nothing_here(outage: Outage) -> None:
+    """While Redis answers, a turn that is over at once is not noted on this machine."""
+    manager = outage.open()
+    for number in range(20):
+        one = turn(f"t{number}")
+        assert await manager.turns.claim("s", one) is None
+        await manager.turns.release("s", one)
+    assert not journalled(manager).journal.exists
+
+
+async def test_a_longer_turn_is_noted(outage: Outage) -> None:
+    """One that takes longer is known to the processes of this machine, until it is over."""
+    manager = outage.open()
+    journal, one = journalled(manager).journal, turn("a")
+    await manager.turns.claim("s", one)
+
+    async def is_noted() -> bool:
+        return journal.exists and await journal.claimed("s") is not None
+
+    await until(is_noted)
+    await manager.turns.release("s", one)
+    assert await journal.claimed("s") is None
+    assert await manager.store.claimed("s") is None
+
+
+async def test_redis_dies_just_after_it_granted_a_claim(outage: Outage) -> None:
+    """The other processes of the machine do not take the session, though it was not noted yet; nor later."""
+    first, second, third = outage.open(), outage.open(), outage.open()
+    one = turn("a")
+    await second.open()  # it knows Redis, and the third one does not
+    assert await first.turns.claim("s", one) is None
+    outage.server.kill()
+    for other in (second, third, second):
+        found = await other.turns.claim("s", turn("b"))
+        assert found is not None
+        assert (found.turn.turn_id, found.running) == ("a", True)
+    await first.turns.release("s", one)
+    assert await second.turns.claim("s", turn("b")) is None
+
+
+async def test_a_claim_of_an_outage_is_heeded_when_redis_is_back(outage: Outage) -> None:
+    """A turn that was begun without Redis has its session still, also for those who noticed no outage."""
+    first, second = outage.open(), outage.open()
+    other = turn("other")
+    await second.turns.claim("else", other)
+    await second.turns.release("else", other)
+    outage.server.kill()
+    await until_open(first)
+    one = turn("a")
+    assert await first.turns.claim("s", one) is None
+    outage.server.restart()
+    await until_replayed(first)
+    for each in (second, outage.open()):
+        found = await each.turns.claim("s", turn("b"))
+        assert found is not None
+        assert (found.turn.turn_id, found.running) == ("a", True)
+    await first.turns.release("s", one)
+    assert await second.turns.claim("s", turn("b")) is None
+
+
+async def test_a_claim_that_is_renewed_without_redis(outage: Outage) -> None:
+    """A claim that Redis granted and that is renewed while Redis is away is nobody else's meanwhile."""
+    first, second = outage.open(), outage.open()
+    one = turn("a")
+    await first.turns.claim("s", one)
+    outage.server.kill()
+    assert await first.turns.claim("s", one) is None, "it is its own"
+    found = await second.turns.claim("s", turn("b"))
+    assert found is not None
+    assert found.running
+
+
+async def test_the_log_does_not_grow_without_end(tmp_path: Path) -> None:
+    """Claims that come and go leave little behind on disk."""
+    journal = Journal(tmp_path / "journal.db")
+    claims = LocalClaims(journal)
+    log = tmp_path / "journal.db-wal"
+    sizes = []
+
+    async def turns(session_id: str) -> None:
+        for number in range(100):
+            await claims.claim(session_id, f"t{number}", NOTE, seconds=CLAIM_SECONDS)
+            await asyncio.sleep(0.02)
+            await claims.release(session_id, f"t{number}")
+            sizes.append(log.stat().st_size)
+
+    await asyncio.gather(*(turns(f"s{number}") for number in range(40)))
+    await claims.close()
+    await journal.close()
+    assert max(sizes) < 3 * LONG_LOG
