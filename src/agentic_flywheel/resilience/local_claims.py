@@ -13,7 +13,7 @@ from ..stores import Claim, Grant
 from .journal import Journal
 
 NOTED_AFTER = 0.02  # seconds; a turn that is over sooner costs nothing here
-AGREED_AFTER = 0.05  # seconds; by then all have noted what the store granted before it went away
+AGREED_AFTER = 0.2  # seconds; by then all have noted what the store granted before it went away
 TIDY_EVERY = 256  # claims; some 4 MB of the journal's log
 
 
