@@ -81,7 +81,7 @@ class Keys:
         return parts if made == key and len(parts) == _PARTS[kind] else None
 
 
-_PARTS = {"session": 1, "execution": 1, "history": 2, "damaged": 2, "share": 1}
+_PARTS = {"session": 1, "execution": 1, "history": 2, "damaged": 2, "share": 1, "claim": 1}
 _BETWEEN = quote(BETWEEN)
 
 

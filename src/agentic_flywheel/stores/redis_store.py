@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from ..errors import Conflict, Damaged, Deleted, Fenced, ReadOnly, StoreError
 from ..jsontext import decode, encode
-from ..session.times import now, seconds
+from ..session.times import seconds
 from . import redis_layout as layout
 from . import redis_scripts as scripts
-from .base import ASIDE_SECONDS, Change, Claim, Grant, Kind, Listed, Mark, Record, Store, Stored
+from .base import Change, Claim, Grant, Listed, Mark, Record, Stored
 from .history_entries import newest_of_each
 from .names import name_of
-from .redis_carriers import carrier
-from .redis_client import raise_translated, without_password
-from .redis_facts import facts_of, together
-from .redis_index import Index
-from .redis_keys import Keys
+from .redis_client import raise_translated
 from .redis_lane import Command
 from .redis_pieces import PIECE, read_rest
+from .redis_upkeep import PAGE, RedisUpkeep
 from .writing import too_large
 
 log = logging.getLogger(__name__)
 
 FIRST_LOOK = 4096  # bytes read of a session for a listing; most heads fit
 SPARE = 1024  # bytes that are read of a session's end beyond what its turns are thought to take
-PAGE = 200
 CLAIM_KEPT_SECONDS = 7 * 24 * 3600
-_ERASED = ("session", "execution", "history", "share", "claim", "damaged")
 
 
-class RedisStore(Store):
+class RedisStore(RedisUpkeep):
     """Keeps each session as one JSON document that the server appends to; see `redis_layout`."""
 
-    name = "redis"
-
     def __init__(self, url: str, *, prefix: str = "agentic_flywheel") -> None:
-        self.where = without_password(url)
-        self._keys = Keys(prefix)
-        self._pipe = carrier(url)
-        self._index = Index(self._keys.index)
+        super().__init__(url, prefix=prefix)
         self._turn_size = 2048.0  # bytes; what turns took lately
 
     async def read(
@@ -223,6 +212,13 @@ class RedisStore(Store):
         found.sort(key=lambda listed: seconds(listed.last_active), reverse=True)  # the index is exact to a second
         return found[:limit]
 
+    async def count(self, owner: str, enough: int) -> int:
+        number: int = await self._pipe.one("ZCARD", self._index.key(owner))
+        if number >= enough:  # what has expired is still in the index
+            await self.recent(number, owner)
+            number = await self._pipe.one("ZCARD", self._index.key(owner))
+        return number
+
     async def _listed(self, session_ids: list[str]) -> tuple[list[Listed], list[str]]:
         """Those that are there, and the ids of those that are not."""
         keys = [self._keys.session(session_id) for session_id in session_ids]
@@ -269,21 +265,6 @@ class RedisStore(Store):
             await self._pipe.one(*scripts.TOUCH.on(key, 0))  # a replica, which may lag behind, does not say absent
         return data
 
-    async def names(self, kind: Kind) -> AsyncIterator[tuple[str, ...]]:
-        async for key in self._scan(self._keys.pattern(kind)):
-            if name := self._keys.parts(key, kind):
-                yield name
-
-    async def _scan(self, pattern: str) -> AsyncIterator[bytes]:
-        """The keys of all servers that match; some may come twice."""
-        for server in await self._pipe.servers():
-            cursor: bytes | None = b"0"
-            while cursor is not None:
-                at, keys = await server.one("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE)
-                for key in keys:
-                    yield key
-                cursor = at if int(at) else None
-
     async def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
     ) -> Grant:
@@ -316,77 +297,6 @@ class RedisStore(Store):
 
     async def release(self, session_id: str, turn_id: str) -> None:
         await self._pipe.one(*scripts.RELEASE.on(self._keys.claim(session_id), encode(turn_id)))
-
-    async def raw(self, session_id: str) -> bytes | None:
-        return await self._raw(self._keys.session(session_id))
-
-    async def _raw(self, key: str) -> bytes | None:
-        kind = (await self._pipe.one("TYPE", key)).decode()
-        if kind == "none":
-            return None
-        command: Command = ("GET", key) if kind == "string" else ("DUMP", key)
-        data: bytes | None = await self._pipe.one(*command)
-        return data
-
-    async def set_aside(self, session_id: str, raw: bytes) -> str | None:
-        # Two keys, and no RENAME: in a cluster they may be on two servers.
-        key, copy = self._keys.session(session_id), self._keys.damaged(session_id, now())
-        if await self._pipe.one("TYPE", key) == b"string":
-            await self._pipe.one("SET", copy, raw, "EX", ASIDE_SECONDS)
-        elif raw == await self.raw(session_id):
-            await self._pipe.one("RESTORE", copy, ASIDE_SECONDS * 1000, raw)
-        removed = await self._pipe.one(
-            *scripts.REMOVE.on(key, hashlib.sha1(raw, usedforsecurity=False).hexdigest())
-        )
-        if removed:
-            return copy
-        await self._pipe.one("DEL", copy)
-        return None
-
-    async def aside(self, session_id: str) -> dict[str, bytes]:
-        pattern = self._keys.damaged(session_id, "").removeprefix(f"{self._keys.prefix}:damaged:")
-        pattern = self._keys.pattern(f"damaged:{pattern.removesuffix(':')}")
-        found = {key async for key in self._scan(pattern)}
-        kept = {key.decode(): await self._raw(key.decode()) for key in sorted(found)}
-        return {key: raw for key, raw in kept.items() if raw is not None}
-
-    async def reindex(self) -> int:
-        count = 0
-        async for (session_id,) in self.names("session"):
-            try:
-                stored = await self.read(session_id, last=0, touch=False)
-            except Damaged:
-                continue
-            if stored is not None:
-                await self._pipe.one(*self._index.put(session_id, stored.last_active))
-                count += 1
-        return count
-
-    async def count(self, owner: str, enough: int) -> int:
-        number: int = await self._pipe.one("ZCARD", self._index.key(owner))
-        if number >= enough:  # what has expired is still in the index
-            await self.recent(number, owner)
-            number = await self._pipe.one("ZCARD", self._index.key(owner))
-        return number
-
-    async def erase(self, owner: str) -> int:
-        await self._pipe.one("DEL", self._index.key(owner))
-        erased = 0
-        for kind in _ERASED:
-            async for key in self._scan(self._keys.pattern(f"{kind}:{owner}")):
-                erased += await self._pipe.one("DEL", key)
-        async for key in self._scan(self._keys.pattern("share")):
-            if await self._pipe.one("GET", key) == owner.encode():
-                erased += await self._pipe.one("DEL", key)
-        return erased
-
-    async def check(self) -> dict[str, object]:
-        servers = await self._pipe.servers()
-        facts = [await facts_of(server) for server in servers]
-        return facts[0] if len(facts) == 1 else {"primaries": len(facts)} | together(facts)
-
-    async def close(self) -> None:
-        await self._pipe.close()
 
 
 def _append_arguments(change: Change, base: Mark, limit: int) -> tuple[scripts.Argument, ...]:
