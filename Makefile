@@ -4,6 +4,7 @@
 # make test-lfx       conversations over the death of every process, on a real `lfx serve`: 4 minutes, 0.5 GB
 # make test-langflow  the same on a real Langflow: 10 minutes, 2 GB
 # make test-flowise   the same on a real Flowise: 12 minutes, 2 once it is installed, 3 GB; it needs npm
+# make test-inspector  the MCP Inspector as a client of `flywheel mcp`: 3 minutes, 0.3 GB; it needs npm
 # make chaos    the proof, about 5 minutes: faults against what was accepted   make chaos ARGS="--seed 7"
 # make bench    ours beside its peers, about 20 minutes; ARGS="--quick" about 3   make bench ARGS="--peers ours,floor"
 # make bench-small   a session against PING, a long one against a short one, in a minute
@@ -30,13 +31,16 @@ LFX      := .venv-lfx
 LANGFLOW := .venv-langflow
 FLOWISE  := .flowise
 
+# A client that we did not write.
+INSPECTOR := .inspector
+
 # The benchmark's own, with one for each peer inside.
 BENCH := .venv-bench
 
 # The documentation's own check, once there is one.
 CHECK_DOCS := $(wildcard scripts/check_docs.py)
 
-.PHONY: help demo test test-coaia test-lfx test-langflow test-flowise chaos bench bench-small bench-extremes bench-flows bench-recording bench-capacity check format clean
+.PHONY: help demo test test-coaia test-lfx test-langflow test-flowise test-inspector chaos bench bench-small bench-extremes bench-flows bench-recording bench-capacity check format clean
 # Two pips in one environment would spoil it under make -j.
 .NOTPARALLEL:
 
@@ -60,6 +64,9 @@ test-langflow: $(VENV)/.dev $(LANGFLOW)/.made
 
 test-flowise: $(VENV)/.dev $(FLOWISE)/.made
 	$(BIN)/python -m pytest tests/real_flows/test_flowise.py $(ARGS)
+
+test-inspector: $(VENV)/.dev $(INSPECTOR)/.made
+	$(BIN)/python -m pytest tests/inspector/test_inspector.py $(ARGS)
 
 chaos: $(VENV)/.dev
 	$(BIN)/python -m chaos $(ARGS)
@@ -93,7 +100,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(COAIA) $(LFX) $(LANGFLOW) $(FLOWISE) $(BENCH) build dist .hypothesis .grimp_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(COAIA) $(LFX) $(LANGFLOW) $(FLOWISE) $(INSPECTOR) $(BENCH) build dist .hypothesis .grimp_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests chaos -name __pycache__ -prune -exec rm -rf {} +
 
 # One environment, a stamp for each thing that was put into it. The install is editable, so new code needs no new
@@ -136,6 +143,15 @@ $(FLOWISE)/.made:
 	PATH="$(CURDIR)/$(FLOWISE)/node_modules/node/bin:$$PATH" \
 		npm install --prefix $(FLOWISE) --silent --ignore-scripts flowise@3.1.4
 	PATH="$(CURDIR)/$(FLOWISE)/node_modules/node/bin:$$PATH" npm rebuild --prefix $(FLOWISE) --silent sqlite3
+	touch $@
+
+# It wants Node 22.19 or newer, which npm has, too.
+$(INSPECTOR)/.made:
+	rm -rf $(INSPECTOR)
+	mkdir $(INSPECTOR)
+	npm install --prefix $(INSPECTOR) --silent --no-package-lock node@24.21.0
+	PATH="$(CURDIR)/$(INSPECTOR)/node_modules/node/bin:$$PATH" \
+		npm install --prefix $(INSPECTOR) --silent --no-package-lock --ignore-scripts @modelcontextprotocol/inspector@2.12.0
 	touch $@
 
 # Not cleared when the package's requirements change: the peers' environments inside take minutes to make.

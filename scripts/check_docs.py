@@ -340,7 +340,7 @@ def _type_of(field: Mapping[str, Any]) -> str:
         return " or ".join(_type_of(choice) for choice in field["anyOf"])
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
-    if field.get("type") == "array":
+    if field.get("type") == "array" and "items" in field:
         return f"array of {_type_of(field['items'])}"
     if "const" in field:
         return f"`{str(field['const']).lower()}`"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from ..backends import Flow
 from ..codec import Summary
@@ -13,6 +13,14 @@ from ..flywheel import Reply
 from ..jsontext import sendable
 from ..manager import Saved
 from ..session import UniversalSession
+
+# Any value of JSON, with each type named: a schema that says nothing is one that not every client takes.
+Json = Annotated[
+    Any,
+    WithJsonSchema(
+        {"anyOf": [{"type": kind} for kind in ("object", "array", "string", "number", "boolean", "null")]}
+    ),
+]
 
 
 class SaveState(BaseModel):
@@ -212,9 +220,9 @@ class ExecutionView(BaseModel):
     flow_id: str | None = None
     backend: str | None = None
     status: str = Field(description="running, completed, failed, cancelled or unknown (no answer came in time)")
-    question: Any = None
+    question: Json = None
     parameters: dict[str, Any] = {}
-    output: Any = Field(default=None, description="everything that the flow returned")
+    output: Json = Field(default=None, description="everything that the flow returned")
     error: str | None = None
     started_at: str
     duration_ms: int | None = None
