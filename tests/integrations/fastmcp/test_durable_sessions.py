@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, Inpu
 from agentic_flywheel.integrations.fastmcp import DurableSessions, State
 from tests.integrations.fastmcp.carts import Cart, add_tools
 from tests.integrations.fastmcp.conftest import server_with, visiting
+from tests.support.servers import Server
 
 UNKNOWN = (
     "no session {!r}: it has expired or never was. Call create_session to begin a new one, or "
@@ -187,6 +189,19 @@ async def test_a_cancelled_call_gives_its_session_up(url: str) -> None:
         assert await shop.call("look", session_id=session_id) == []
         (turn, _) = (await shop.call("resume_session", session_id=session_id))["last_turns"]
         assert (turn["flow_id"], turn["status"]) == ("for_ever", "cancelled")
+
+
+async def test_state_goes_on_while_redis_is_away(own_server: Server, tmp_path: Path, mode: str) -> None:
+    """What this machine knows is gone on from; a session unknown here has to wait."""
+    (tmp_path / "flywheel.toml").write_text("", "utf-8")  # the usual budget: nobody waits long for a dead server
+    add_tools(server := server_with(DurableSessions(own_server.url, record=True)))
+    async with visiting(server, mode) as shop:
+        session_id = await shop.begin()
+        await shop.call("add", session_id=session_id, item="tea")
+        own_server.kill()
+        assert await shop.call("add", session_id=session_id, item="cup") == ["tea", "cup"]
+        text = await shop.refused("look", session_id="session_of_another_machine")
+        assert text.endswith("Try again in a moment.")
 
 
 async def test_a_server_that_is_mounted_keeps_its_sessions(url: str, mode: str) -> None:

@@ -16,6 +16,7 @@ from fastmcp.server.dependencies import get_session
 from fastmcp.server.sessions import SessionId, SessionProvider
 from key_value.aio.errors import InvalidTTLError
 from key_value.aio.protocols.key_value import AsyncKeyValueProtocol
+from mcp import MCPError
 from redis import Redis
 
 from agentic_flywheel import UniversalSession
@@ -228,6 +229,14 @@ async def test_a_store_that_is_away_is_not_empty(own_server: Server) -> None:
         assert await store.get("known") == {"n": 1}  # this machine has seen it
         with pytest.raises(Unavailable):
             await store.get("unknown")
+
+
+async def test_a_server_on_a_store_that_is_away_says_so(own_server: Server, mode: str) -> None:
+    """FastMCP asks its store at each request what the client is shown; that cannot be answered then."""
+    async with Client(server_on(SessionStateStore(own_server.url)), mode=mode) as client:
+        own_server.kill()
+        with pytest.raises((MCPError, Unavailable), match="Redis cannot be reached"):
+            await client.list_tools()
 
 
 async def test_somebody_s_session_is_no_entry(sqlite_url: str) -> None:
