@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from agentic_flywheel.errors import Conflict, Deleted, TooLarge
 from agentic_flywheel.stores import Store
 from agentic_flywheel.stores.base import Kind, new_version
-from agentic_flywheel.stores.redis_store import PAGE
+from agentic_flywheel.stores.redis_upkeep import PAGE
 from tests.stores.sessions import (
     BORN,
     HEAD,

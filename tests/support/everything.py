@@ -7,7 +7,12 @@ from typing import Any, Protocol
 
 from agentic_flywheel import SessionManager, UniversalSession
 from agentic_flywheel.errors import FlywheelError
+from agentic_flywheel.manager import share
+from agentic_flywheel.session.principal import principal_of
+from agentic_flywheel.stores.owned import acting_as
 from agentic_flywheel.stores.redis_store import RedisStore
+
+ANNA, BEN = principal_of(None, "anna"), principal_of(None, "ben")
 
 
 class Pusher(Protocol):
@@ -30,6 +35,7 @@ async def fails_on(url: str, admin: Pusher) -> list[str]:
             wrong.append(what)
 
     await _do_everything(store, do, admin)
+    await _do_as_users(SessionManager(store), do)
     await store.close()
     return wrong
 
@@ -60,3 +66,14 @@ async def _do_everything(store: RedisStore, do: Callable[..., Awaitable[None]], 
     await do("set another type aside", sessions.save_session(UniversalSession(backend="custom", id="odd")), bool)
     await do("reindex", store.reindex(), lambda count: count == 2)
     await do("delete", sessions.delete_session("s"), bool)
+
+
+async def _do_as_users(sessions: SessionManager, do: Callable[..., Awaitable[None]]) -> None:
+    session = UniversalSession(backend="custom", id="s")
+    with acting_as(ANNA):
+        await do("create one's own", sessions.save_session(session), bool)
+        await do("count one's own", sessions.store.count(ANNA, 1), lambda count: count == 1)
+        await do("share", share(sessions, "s", BEN, allowed=True))
+    with acting_as(BEN):
+        await do("read what is shared", sessions.load("s"), lambda loaded: loaded.session == session)
+    await do("erase", sessions.store.erase(ANNA), lambda count: count > 1)

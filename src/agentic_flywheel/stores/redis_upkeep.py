@@ -99,10 +99,10 @@ class RedisUpkeep(Store):
             async for key in self._scan(self._keys.pattern(f"{kind}:{owner}")):
                 parts = self._keys.parts(key, kind)
                 if parts and parts_of(parts[0])[0] == owner:
-                    erased += await self._pipe.one("DEL", key)
-        async for key in self._scan(self._keys.pattern("share")):
-            if await self._pipe.one("GET", key) == owner.encode():
-                erased += await self._pipe.one("DEL", key)
+                    erased += await self._pipe.one("DEL", key.decode())
+        async for (name,) in self.names("share"):
+            if await self.share(name) == owner.encode():
+                erased += await self._pipe.one("DEL", self._keys.share(name))
         return erased
 
     async def check(self) -> dict[str, object]:
