@@ -12,7 +12,7 @@ from ..session import Turn
 from .base import Answer, Discovered, Message, Question
 from .earlier import messages_of
 from .events import Event
-from .http_problems import Call
+from .http_problems import Call, no_flows
 from .http_server import FlowServer, Reply
 from .parameters import Form
 from .recent import Recent
@@ -215,9 +215,12 @@ async def discover(server: FlowServer) -> list[Discovered]:
     while True:
         params = {"page": str(len(found) // _PAGE + 1), "limit": str(_PAGE)}
         answer = await server.fetch(Call("discovery", "/api/v1/chatflows", headers(server, _KEY), params))
-        page = answer.get("data") if isinstance(answer, dict) else answer  # older versions know no pages
-        found += [Discovered(str(each["id"]), str(each["name"])) for each in page or []]
-        if not isinstance(answer, dict) or len(found) >= answer.get("total", 0) or len(page or []) < _PAGE:
+        try:
+            page = answer["data"] if isinstance(answer, dict) else answer  # older versions know no pages
+            found += [Discovered(str(each["id"]), str(each["name"])) for each in page]
+        except (LookupError, TypeError) as error:
+            raise no_flows(server.name, server.url) from error
+        if not isinstance(answer, dict) or len(found) >= answer.get("total", 0) or len(page) < _PAGE:
             return found
 
 
@@ -225,7 +228,9 @@ def _within(turns: list[Turn], limit: int) -> list[Turn]:
     """The newest of these turns whose texts have together at most so many bytes."""
     size = 0
     for number in range(len(turns) - 1, -1, -1):
-        size += sum(len(message.text.encode()) for message in messages_of(turns[number : number + 1]))
+        size += sum(
+            len(message.text.encode(errors="surrogatepass")) for message in messages_of(turns[number : number + 1])
+        )
         if size > limit:
             return turns[number + 1 :]
     return turns

@@ -42,6 +42,14 @@ class Call:
     private: str = field(default="", repr=False)
 
 
+def no_flows(name: str, url: str) -> FlowFailed:
+    """A server that was asked for its flows, and answered with other JSON."""
+    return FlowFailed(
+        f"discovery: what server {name!r} at {url} answered is no list of flows; check servers.{name}.url and "
+        f"servers.{name}.backend"
+    )
+
+
 class Problems:
     """Makes errors that name the flow and its server, say what to do, and hold neither key nor question."""
 

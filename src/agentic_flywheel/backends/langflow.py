@@ -9,7 +9,7 @@ from urllib.parse import quote
 from .base import Answer, Discovered, Message, Question
 from .earlier import with_preface
 from .events import Event
-from .http_problems import Call
+from .http_problems import Call, no_flows
 from .http_server import FlowServer, Reply
 from .langflow_answers import Heard, run_texts, said, workflow_texts
 from .langflow_memory import FLOWS, HEADERS_ONLY, WORKFLOWS, LangflowMemory, flows, names_of
@@ -158,13 +158,17 @@ async def discover(server: FlowServer) -> list[Discovered]:
         FlowFailed: it cannot be asked; says why.
     """
     found = await flows(server, Call("discovery", FLOWS, headers(server, _KEY), HEADERS_ONLY))
-    return [
-        Discovered(
-            str(each["id"]),
-            str(each.get("name") or each.get("title")),
-            str(each.get("description") or ""),
-            also=names_of(each),
-            api="workflow" if "relative_path" in each else None,  # that is how lfx serve lists its flows
-        )
-        for each in found
-    ]
+    try:
+        return [_discovered(each) for each in found]
+    except (LookupError, TypeError, AttributeError) as error:
+        raise no_flows(server.name, server.url) from error
+
+
+def _discovered(flow: Any) -> Discovered:
+    return Discovered(
+        str(flow["id"]),
+        str(flow.get("name") or flow.get("title")),
+        str(flow.get("description") or ""),
+        also=names_of(flow),
+        api="workflow" if "relative_path" in flow else None,  # that is how lfx serve lists its flows
+    )

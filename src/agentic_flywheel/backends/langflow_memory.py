@@ -10,7 +10,7 @@ from ..jsontext import encode
 from .base import Message, Question
 from .earlier import messages_of
 from .events import Event
-from .http_problems import Call
+from .http_problems import Call, no_flows
 
 if TYPE_CHECKING:
     from .http_server import FlowServer
@@ -130,6 +130,8 @@ async def flows(server: FlowServer, call: Call) -> list[dict[str, Any]]:
     found = await server.fetch(call, missing=True)
     if found is None:
         found = await server.fetch(replace(call, path="/flows", params=None))
+    if not isinstance(found, list):
+        raise no_flows(server.name, server.url)
     return [each for each in found if isinstance(each, dict) and not each.get("is_component")]
 
 
