@@ -72,3 +72,22 @@ async def test_erasing_reaches_the_journal(outage: Outage, replayed: bool) -> No
     assert f"{ANNA} asks".encode() not in left
     keys = [key async for key in outage.raw.scan_iter(f"*{ANNA}*")]
     assert [key for key in keys if b":tombstone:" not in key] == []
+
+
+async def test_another_process_does_not_bring_back_what_was_erased(outage: Outage) -> None:
+    """It knows a session still, and does not write that to disk; what is done afterwards is known again."""
+    manager, other = outage.open(), outage.open()
+    await begun(manager, BEN)
+    with acting_as(BEN):
+        session = UniversalSession(id="mine", backend="custom")
+        session.record(question="what is erased", response="r")
+        assert (await other.save_session(session)).outcome == "stored"
+    assert await erase_everything(manager.store, BEN) > 0
+    await other.close()  # which writes down what it knows
+    assert b"what is erased" not in b"".join(
+        path.read_bytes() for path in outage.folder.rglob("*") if path.is_file()
+    )
+    await begun(manager, BEN)
+    await manager.close()
+    outage.server.kill()
+    assert await turns(outage.open(), BEN) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextvars import Context
@@ -136,8 +137,8 @@ class LocalKnowledge:
         for name in [name for name in self._states if parts_of(name)[0] == owner]:
             del self._states[name]
             self._new.discard(name)
-        if self._file.path.exists():
-            await self._ask(lambda db: file.erase(db, owner))
+        moment = time.time()
+        await self._ask(lambda db: file.erase(db, owner, moment))
 
     async def write_down(self) -> None:
         """Bring what is new to disk."""
