@@ -23,7 +23,7 @@ from agentic_flywheel.codec import (
 )
 from agentic_flywheel.errors import Damaged, Newer, Unstorable
 from agentic_flywheel.jsontext import decode, encode
-from agentic_flywheel.secrecy import UNMASKED
+from agentic_flywheel.secrecy import PLAIN
 from agentic_flywheel.stores import Listed, Mark, Stored
 from tests.support.values import PUBLISHED, exactly, json_values
 
@@ -191,7 +191,7 @@ def test_later() -> None:
 def test_head_and_back() -> None:
     """A session comes back of its head and the moment that is kept apart."""
     session = UniversalSession.from_json(PUBLISHED)
-    packed, last_active = encode_head(session, UNMASKED)
+    packed, last_active = encode_head(session, PLAIN)
     assert last_active == "2025-11-18T10:05:00Z"
     assert b"last_active" not in packed
     again = decode_session(session.id, stored(packed, last_active))
@@ -203,7 +203,7 @@ def test_a_moment_that_is_none(moment: Any) -> None:
     """A last_active that is no plain moment stays in the head and comes back."""
     session = UniversalSession(backend="custom")
     session.metadata["last_active"] = moment
-    packed, last_active = encode_head(session, UNMASKED)
+    packed, last_active = encode_head(session, PLAIN)
     assert last_active is None
     assert decode_session(session.id, stored(packed)).metadata["last_active"] == moment
 
@@ -240,14 +240,14 @@ def test_a_document_without_an_id() -> None:
 def test_summary() -> None:
     """A summary is made of the head alone, and is called as the metadata or else the topic say."""
     session = UniversalSession.from_json(PUBLISHED)
-    packed, last_active = encode_head(session, UNMASKED)
+    packed, last_active = encode_head(session, PLAIN)
     summary = summarize(Listed(session.id, packed, last_active, 17))
     assert (summary.id, summary.backend, summary.status) == ("session_abc123", "flowise", "active")
     assert (summary.title, summary.turns) == ("structural tension", 17)
     assert summary.current_flow_id == "csv2507"
     assert (summary.created_at, summary.last_active) == ("2025-11-18T10:00:00Z", "2025-11-18T10:05:00Z")
     session.metadata["title"] = "a title"
-    assert summarize(Listed(session.id, *encode_head(session, UNMASKED), 0)).title == "a title"
+    assert summarize(Listed(session.id, *encode_head(session, PLAIN), 0)).title == "a title"
 
 
 def test_summary_of_odd_heads() -> None:
@@ -259,18 +259,18 @@ def test_summary_of_odd_heads() -> None:
 def test_executions() -> None:
     """An execution is stored under its id, and as an entry in the history of its flow if it has one."""
     execution = Execution(id="e", session_id="s", flow_id="f", output={"tokens": [1]})
-    document, entry = encode_execution(execution, UNMASKED, ttl=5, history_ttl=7)
+    document, entry = encode_execution(execution, PLAIN, ttl=5, history_ttl=7)
     assert (document.kind, document.id, document.ttl) == ("execution", "e", 5)
     assert (entry.kind, entry.session_id, entry.flow_id, entry.ttl) == ("history", "s", "f", 7)
-    assert decode_execution(document.data) == execution
-    assert len(encode_execution(Execution(id="e", session_id="s"), UNMASKED, ttl=0, history_ttl=0)) == 1
+    assert decode_execution(document.data, PLAIN) == execution
+    assert len(encode_execution(Execution(id="e", session_id="s"), PLAIN, ttl=0, history_ttl=0)) == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'"text"', b"{}", b'{"id":5}', b"\xff"])
 def test_damaged_executions(data: bytes) -> None:
     """What is stored under an execution's name and is none is damaged."""
     with pytest.raises(Damaged, match="the execution is damaged"):
-        decode_execution(data)
+        decode_execution(data, PLAIN)
 
 
 @pytest.mark.parametrize("field", ["id", "session_id", "flow_id"])
@@ -278,4 +278,4 @@ def test_names_that_are_none(field: str) -> None:
     """An id that no store could use as a name is refused by the field's name."""
     execution = Execution(**{field: "half \ud800"})  # type: ignore[arg-type]  # a text, whichever field it is
     with pytest.raises(Unstorable, match=f"execution.{field}: half a surrogate pair"):
-        encode_execution(execution, UNMASKED, ttl=0, history_ttl=0)
+        encode_execution(execution, PLAIN, ttl=0, history_ttl=0)

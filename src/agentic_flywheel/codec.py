@@ -10,10 +10,12 @@ from typing import Any
 
 from .errors import BadInput, Damaged, Unstorable
 from .jsontext import decode, encode
-from .secrecy import Mask
+from .secrecy import PLAIN, Form
+from .secrecy.sealing import SEALED
 from .session import Execution, History, InFlight, UniversalSession
 from .session.parts import pack_head, unpack_head
 from .session.times import seconds
+from .session.values import rich
 from .stores import Listed, Record, Stored
 
 _GONE: Any = object()
@@ -34,30 +36,52 @@ class Summary:
     size: int = 0
 
 
-def encode_head(session: UniversalSession, mask: Mask) -> tuple[bytes, str | None]:
-    """The head of a session as bytes, masked, and apart from it the moment of its last use.
+def encode_head(session: UniversalSession, form: Form) -> tuple[bytes, str | None]:
+    """The head of a session as bytes in a form, and apart from it the moment of its last use.
 
     Raises:
         Unstorable: a value has no JSON form; names the path.
     """
-    return pack_head(mask.fields(session.head()))
+    return pack_head(form.write_head(session.head()))
 
 
-def encode_note(turn: InFlight, mask: Mask) -> bytes:
+def encode_note(turn: InFlight, form: Form) -> bytes:
     """What a claim says of the turn that is run under it."""
-    return encode(mask.fields(turn.to_dict()))
+    return form.write("note", turn.to_dict())
 
 
-def decode_session(session_id: str, stored: Stored) -> UniversalSession:
-    """The session that is stored under an id; its turns are not parsed yet.
+def decode_note(data: bytes, form: Form) -> InFlight:
+    """The turn that a claim's note tells of.
 
     Raises:
+        Damaged: it tells of none.
+        Sealed: it is encrypted, and its key is not in the form.
+    """
+    try:
+        return InFlight.from_dict(form.read("note", data))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Damaged(f"the note of a claim is damaged: {error}") from error
+
+
+def decode_entries(entries: Iterable[bytes], form: Form) -> list[dict[str, Any]]:
+    """The entries of a flow's history; for the errors see `decode_execution`."""
+    return [rich(form.read("entry", entry)) for entry in entries]
+
+
+def decode_session(session_id: str, stored: Stored, form: Form | None = None) -> UniversalSession:
+    """The session that is stored under an id; its turns are not parsed yet.
+
+    Without a ``form`` what is sealed stays so: that is enough to see whether it is a session.
+
+    Raises:
+        Sealed: it is encrypted, and its key is not in the form.
         Newer: it has a schema that this version does not know.
         Damaged: it is no session, or is another one than its name says.
     """
     try:
         head = unpack_head(stored.head, stored.last_active)
-        history = History.of_lines(stored.lines, older=stored.start)
+        head = form.read_head(head) if form is not None else head
+        history = History.of_lines(stored.lines, older=stored.start, form=form or PLAIN)
         session = UniversalSession.of_head({"id": session_id, **head}, history)
     except (BadInput, ValueError, TypeError, LookupError) as error:
         raise Damaged(f"is not a session document: {error}") from error
@@ -99,17 +123,17 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def encode_execution(execution: Execution, mask: Mask, *, ttl: int, history_ttl: int) -> list[Record]:
-    """What is stored of an execution, masked: its document, and its entry in the history of its flow.
+def encode_execution(execution: Execution, form: Form, *, ttl: int, history_ttl: int) -> list[Record]:
+    """What is stored of an execution, in a form: its document, and its entry in the history of its flow.
 
     Raises:
         Unstorable: a value has no JSON form, or an id is no name; says which.
     """
     for name in ("id", "session_id", "flow_id"):
         _check_name(getattr(execution, name), f"execution.{name}")
-    records = [Record("execution", execution.id, encode(mask.fields(execution.to_dict())), ttl)]
+    records = [Record("execution", execution.id, form.write("execution", execution.to_dict()), ttl)]
     if execution.session_id and execution.flow_id:
-        entry = encode(mask.fields(execution.entry()))
+        entry = form.write("entry", execution.entry())
         place = {"session_id": execution.session_id, "flow_id": execution.flow_id}
         records.append(Record("history", execution.id, entry, history_ttl, **place))
     return records
@@ -125,28 +149,39 @@ def _check_name(name: Any, path: str) -> None:
         raise Unstorable(path, f"is {type(name).__name__}, not text")
 
 
-def decode_execution(data: bytes) -> Execution:
+def decode_execution(data: bytes, form: Form) -> Execution:
     """The execution of a stored document.
 
     Raises:
         Damaged: it is none.
+        Sealed: it is encrypted, and its key is not in the form.
     """
     try:
-        return Execution.from_dict(decode(data))
+        return Execution.from_dict(form.read("execution", data))
     except (ValueError, TypeError, AttributeError) as error:
         raise Damaged(f"the execution is damaged: {error}") from error
+
+
+def session_of(execution: bytes) -> str | None:
+    """The session that an execution's document says it belongs to, sealed or not; None if it says none."""
+    try:
+        document = decode(execution)
+    except ValueError:
+        return None
+    session_id = document.get("session_id") if isinstance(document, dict) else None
+    return session_id if isinstance(session_id, str) else None
 
 
 def merge_heads(base: bytes | None, ours: bytes, theirs: bytes) -> bytes:
     """One head of two that go back to ``base`` (None: to nothing).
 
-    Each field, and each key of ``context`` and ``metadata``, is taken from the side that changed it; from
-    ours where both did.
+    Each field, and each key of ``context`` and ``metadata`` (sealed or not), is taken from the side that changed
+    it; from ours where both did.
     """
     if ours == theirs or theirs == base:
         return ours
     origin = decode(base) if base is not None else {}
-    return encode(_merge(origin, decode(ours), decode(theirs), inner=("context", "metadata")))
+    return encode(_merge(origin, decode(ours), decode(theirs), inner=("context", "metadata", SEALED)))
 
 
 def _merge(base: Any, ours: Any, theirs: Any, inner: Sequence[str] = ()) -> Mapping[str, Any]:

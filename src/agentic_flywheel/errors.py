@@ -25,7 +25,8 @@
         ├── Fenced                        a later turn has taken the session over
         └── Unreadable                    something is stored, and we must not touch it
             ├── Damaged
-            └── Newer
+            ├── Newer
+            └── Sealed                encrypted, and not with a key that is here
 
 *Absent* is not an error: a load that finds nothing answers ``None``. *Unavailable* and *Damaged* are
 never answered as if they were absent.
@@ -155,3 +156,7 @@ class Damaged(Unreadable):
 
 class Newer(Unreadable):
     """The document has a newer schema than this version knows; upgrade the package to read it."""
+
+
+class Sealed(Unreadable):
+    """It is encrypted, and its key is not here, or was erased; the message says which, and what to do."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from .backends import Flow, FlowRegistry
 from .backends.python_flow import PythonFlow, load_function
 from .backends.recap import RecapFlow
 from .backends.unready import UnreadyFlow
-from .config import FlowSettings, Settings
+from .config import FlowSettings, Limits, Settings, TimesToLive
 from .errors import ConfigError, FlowFailed, MissingExtra
-from .manager import SessionManager
+from .manager import SessionManager, Vault
 from .resilience import Breaker, GuardedStore, Journal, JournalledStore
 from .resilience.journal import journal_path
 from .secrecy import UNMASKED, Mask
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from .backends.http_server import FlowServer
 
 SQLITE_FILE = "sessions.db"
+KEYS_FILE = "keys.db"
 REDIS = (
     *("redis", "rediss", "unix"),
     *("redis+sentinel", "rediss+sentinel"),
@@ -59,8 +63,11 @@ def open_store(settings: Settings) -> Store:
     )
 
 
-def open_guarded_store(settings: Settings) -> Store:
-    """The store that the settings name, and around one that can be away what keeps callers from noticing."""
+def open_guarded_store(settings: Settings, *, remembers: bool = True) -> Store:
+    """The store that the settings name, and around one that can be away what keeps callers from noticing.
+
+    With ``remembers`` false no local copies are kept of what it holds; what waits for it waits all the same.
+    """
     store = open_store(settings)
     if store.name != "redis":
         return store
@@ -72,7 +79,7 @@ def open_guarded_store(settings: Settings) -> Store:
     guarded = GuardedStore(store, breaker, budget=budget, reserve=budget * JOURNAL_SHARE)
     path = journal_path(settings.state_folder, f"{store.where} {settings.store.prefix}")
     journal = Journal(path, limit=settings.journal.limit_bytes)
-    return JournalledStore(guarded, journal, limit=settings.limits.session_bytes)
+    return JournalledStore(guarded, journal, limit=settings.limits.session_bytes, remembers=remembers)
 
 
 def _fails_over(store: Store) -> bool:
@@ -110,6 +117,7 @@ def open_manager(settings: Settings) -> SessionManager:
         budget=settings.journal.budget_ms / 1000,
         enabled=settings.store.enabled,
         mask=mask_of(settings),
+        vault=open_vault(settings),
     )
 
 
@@ -117,6 +125,43 @@ def mask_of(settings: Settings) -> Mask:
     """What the settings mask in all that is stored."""
     secrets = settings.secrets
     return Mask(secrets.names, secrets.patterns, keep=secrets.keep) if secrets.mask else UNMASKED
+
+
+def open_vault(settings: Settings) -> Vault | None:
+    """Where the keys of sessions are, if what is stored is to be encrypted; nothing is opened yet.
+
+    Raises:
+        ConfigError: a master key is none, or their file cannot be read.
+        MissingExtra: the library that encrypts is not installed.
+    """
+    found = settings.encryption.master_keys
+    if found is None:
+        return None
+    from .secrecy.sealing import MasterKeys
+
+    store = open_guarded_store(of_keys(settings), remembers=False)
+    budget = settings.journal.budget_ms / 1000
+    limits = Limits(sessions=sys.maxsize)  # keys outlast their sessions, whose number is limited
+    rings = SessionManager(store, ttl=TimesToLive(session=0), limits=limits, budget=budget, mask=UNMASKED)
+    return Vault(MasterKeys.of_text(*found), rings)
+
+
+def longest_kept(settings: Settings) -> int:
+    """Seconds that something may be kept that a session leaves behind, by any flow; 0: for ever."""
+    kept = [settings.ttl.execution, settings.ttl.history]
+    for flow in settings.flows.values():
+        kept += [seconds for seconds in (flow.ttl.execution, flow.ttl.history) if seconds is not None]
+    return max(kept) if all(kept) else 0
+
+
+def of_keys(settings: Settings) -> Settings:
+    """The settings of the store in which the keys of sessions are kept."""
+    store, url = settings.store, settings.encryption.keys_url
+    if url is None and not store.url:
+        url = f"sqlite://{settings.state_folder / KEYS_FILE}"
+    elif url is None and store.url and store.url.lower().startswith("sqlite://"):
+        url = f"{store.url}.keys"
+    return replace(settings, store=replace(store, url=url or store.url, prefix=f"{store.prefix}:keys"))
 
 
 def open_flows(settings: Settings) -> FlowRegistry:

@@ -23,13 +23,24 @@ with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.TextIOWrappe
 def test_importing_the_package_loads_nothing_heavy() -> None:
     loaded = modules_after("import agentic_flywheel")
     assert "agentic_flywheel" in loaded
-    assert not loaded & {"redis", "mcp", "typer", "rich", "msgspec", "httpx2", "pydantic", "asyncio", "sqlite3"}
+    assert not loaded & {
+        "redis",
+        "mcp",
+        "typer",
+        "rich",
+        "msgspec",
+        "httpx2",
+        "pydantic",
+        "asyncio",
+        "sqlite3",
+        "cryptography",
+    }
 
 
 def test_help_loads_only_what_draws_it() -> None:
     """Typer itself loads pydantic for a command's own help, so that is not asked of those."""
     heavy = {"redis", "mcp", "httpx2", "msgspec", "asyncio", "sqlite3", "platformdirs"}
-    for arguments in ("", "demo", "sessions", "flows", "doctor", "mcp", "users"):
+    for arguments in ("", "demo", "sessions", "flows", "doctor", "mcp", "users", "keys"):
         loaded = modules_after(RUN_HELP.format(arguments=arguments))
         assert {"typer", "rich"} <= loaded
         assert not loaded & heavy
@@ -38,4 +49,4 @@ def test_help_loads_only_what_draws_it() -> None:
 
 def test_the_library_on_sqlite_loads_no_driver_of_others() -> None:
     code = "from agentic_flywheel.integrations import RedisSessionManager as M\nM(url='sqlite:///nowhere.db')"
-    assert not modules_after(code) & {"redis", "mcp", "typer", "rich", "httpx2", "pydantic"}
+    assert not modules_after(code) & {"redis", "mcp", "typer", "rich", "httpx2", "pydantic", "cryptography"}

@@ -65,7 +65,7 @@ async def test_erasing_reaches_the_journal(outage: Outage, replayed: bool) -> No
         await manager.close()  # nobody replays
         outage.server.restart()
         manager = outage.open()
-    assert await erase_everything(manager.store, ANNA) > 1
+    assert await erase_everything(manager, ANNA) > 1
     assert [await turns(manager, principal) for principal in (ANNA, BEN)] == [None, 2]
     await manager.close()
     left = b"".join(path.read_bytes() for path in outage.folder.rglob("*") if path.is_file())
@@ -82,7 +82,7 @@ async def test_another_process_does_not_bring_back_what_was_erased(outage: Outag
         session = UniversalSession(id="mine", backend="custom")
         session.record(question="what is erased", response="r")
         assert (await other.save_session(session)).outcome == "stored"
-    assert await erase_everything(manager.store, BEN) > 0
+    assert await erase_everything(manager, BEN) > 0
     await other.close()  # which writes down what it knows
     assert b"what is erased" not in b"".join(
         path.read_bytes() for path in outage.folder.rglob("*") if path.is_file()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agentic_flywheel import Execution, UniversalSession
-from agentic_flywheel.session import new_id
+from agentic_flywheel import Execution, SessionManager, UniversalSession
+from agentic_flywheel.manager.importing import import_session, under_new_id
+from agentic_flywheel.session import InFlight, new_id
 
 NAMED = "correct-horse-battery"
 """Nothing shows that it is a secret but the name that it stands under."""
@@ -75,3 +76,23 @@ def execution(session: UniversalSession) -> Execution:
 def found_in(kept: bytes) -> list[str]:
     """The secrets that stand somewhere in what is kept."""
     return [secret for secret in SECRETS if secret.encode() in kept]
+
+
+async def put_everything(manager: SessionManager) -> UniversalSession:
+    """Use each way into the store."""
+    session = conversation()
+    turn = InFlight("turn_in_flight", ALL, "f")
+    assert await manager.turns.claim(session.id, turn) is None
+    assert await manager.save_session(session, executions=[execution(session)])
+    assert await manager.save_execution(execution(session))
+    session.history[0]["response"]["more"] = {"password": NAMED}
+    session.context["later"] = ALL
+    assert await manager.save_session(session)
+    return session
+
+
+async def put_copies(manager: SessionManager, session: UniversalSession) -> None:
+    """Use the ways on which a session becomes another one, or comes from outside."""
+    await manager.fork_session(session.id)
+    for given in (conversation(), under_new_id(conversation()), conversation(session.id)):
+        assert (await import_session(manager, given)).saved

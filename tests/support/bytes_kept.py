@@ -13,11 +13,11 @@ def in_files(folder: Path) -> bytes:
     return b"\n".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
-async def in_redis(url: str) -> bytes:
-    """What all keys of a database hold, and their names."""
+async def in_redis(url: str, prefix: str = "") -> bytes:
+    """What all keys of a database hold that begin so, and their names."""
     found = []
     async with redis.asyncio.Redis.from_url(url) as client:
-        async for key in client.scan_iter(count=1000):
+        async for key in client.scan_iter(f"{prefix}*", count=1000):
             found += [key, *await _parts(client, key)]
     return b"\n".join(found)
 

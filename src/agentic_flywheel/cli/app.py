@@ -16,6 +16,7 @@ from .demo import demo
 from .doctor import doctor
 from .flows import app as flows
 from .journal import app as journal
+from .keys import app as keys
 from .options import Options
 from .serve import mcp
 from .sessions import app as sessions
@@ -35,6 +36,7 @@ app.add_typer(sessions, name="sessions")
 app.add_typer(flows, name="flows")
 app.add_typer(journal, name="journal")
 app.add_typer(users, name="users")
+app.add_typer(keys, name="keys")
 app.command()(doctor)
 
 INTERRUPTED = 130  # what shells give for Ctrl-C

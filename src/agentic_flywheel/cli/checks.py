@@ -50,6 +50,22 @@ async def examine_store(sessions: SessionManager) -> list[Finding]:
     return [answers, await _round_trip(sessions), *_waiting(health), *losses, *await _sizes(sessions)]
 
 
+def examine_secrecy(sessions: SessionManager, settings: Settings) -> list[Finding]:
+    """What is masked and encrypted; names master keys by their ids only."""
+    found = [Finding("ok", "masking", "what looks like a credential is not stored")]
+    if not settings.secrets.mask:
+        found = [
+            Finding("note", "masking", "is off: credentials are stored as they are", "set secrets.mask to true")
+        ]
+    vault = sessions.forms.vault
+    if vault is None:
+        return [*found, Finding("ok", "encryption", "is off: there is no master key")]
+    first, *others = vault.masters.names
+    opened = f"; {', '.join(others)} open what they wrapped" if others else ""
+    says = f"master key {first} wraps the keys of sessions, in {vault.rings.store.where}{opened}"
+    return [*found, Finding("ok", "encryption", says)]
+
+
 def _waiting(health: Health) -> list[Finding]:
     """What waits in the journal, and what was refused."""
     if health.since is None:
@@ -161,6 +177,7 @@ def examine_extras() -> list[Finding]:
         ("redis", "redis", "sessions in Redis"),
         ("mcp", "mcp", "the MCP server and the demo"),
         ("httpx2", "flows", "flows on a server (Flowise, Langflow)"),
+        ("cryptography", "encryption", "encryption at rest"),
     ):
         if find_spec(module):
             found.append(Finding("ok", f"extra {extra}", f"installed, for {what}"))

@@ -44,11 +44,12 @@ def doctor(
 
 
 async def _examine(options: Options, reindex: bool) -> tuple[int | None, list[Finding]]:
-    from .checks import examine_store
+    from .checks import examine_secrecy, examine_store
 
     async with options.manager() as sessions:
         indexed = await sessions.store.reindex() if reindex else None
-        return indexed, await examine_store(sessions)
+        found = [*await examine_store(sessions), *examine_secrecy(sessions, options.settings())]
+        return indexed, found
 
 
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}

@@ -12,6 +12,7 @@ from .output import console, print_json, printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..config import Settings
     from ..manager import Copied
     from ..stores import Store
     from ..stores.base import Kind
@@ -50,16 +51,36 @@ def copy(
 
 
 async def _copy(options: Options, source_url: str | None, target_url: str) -> Copied:
-    from ..manager import copy_everything
     from ..wiring import open_store
 
     settings = options.settings(target_url)
     target = open_store(settings)
     source = open_store(options.settings(source_url))
     _check(source, target)
+    await _copy_keys(options.settings(source_url), settings)
+    return await _copy_all(source, target, settings)
+
+
+async def _copy_keys(source: Settings, target: Settings) -> None:
+    """The keys of the sessions first: what is copied of these is of no use without."""
+    from msgspec.structs import replace
+
+    from ..config import TimesToLive
+    from ..wiring import of_keys, open_store
+
+    if target.encryption.master_keys is None:
+        return
+    here, there = open_store(of_keys(source)), open_store(of_keys(target))
+    if here.where == there.where and of_keys(source).store.prefix == of_keys(target).store.prefix:
+        return
+    await _copy_all(here, there, replace(target, ttl=TimesToLive(session=0)))
+
+
+async def _copy_all(source: Store, target: Store, settings: Settings) -> Copied:
+    from ..manager import copy_everything
+
     try:
-        total = await _count(source)
-        with _Bar(total) as bar:
+        with _Bar(await _count(source)) as bar:
             return await copy_everything(
                 source, target, ttl=settings.ttl, limits=settings.limits, progress=bar.advance
             )

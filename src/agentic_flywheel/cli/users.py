@@ -65,4 +65,4 @@ async def _erase(options: Options, principal: str) -> int:
     from ..manager import erase_everything
 
     async with options.manager() as sessions:
-        return await erase_everything(sessions.store, principal)
+        return await erase_everything(sessions, principal)

@@ -10,9 +10,12 @@ FLYWHEEL_STATE_DIR      where local files are kept (the user's state folder)
 FLYWHEEL_TTL_SECONDS    how long a session is kept after its last use (604800, 7 days; 0: for ever)
 FLYWHEEL_TOKENS         the table of tokens for MCP over HTTP, a line for each; in place of
                         ``http.auth.tokens_file``
+FLYWHEEL_MASTER_KEYS    the master keys, base64, the one that wraps first; in place of
+                        ``encryption.keys_file``; with them, all that is stored is encrypted
 ======================  =======================================================================
 """
 
+from .encryption import EncryptionSettings
 from .flows import FlowSettings, FlowTimesToLive, ServerSettings
 from .http import HttpAuthSettings, HttpSettings
 from .secrets import SecretSettings
@@ -22,6 +25,7 @@ from .times import LONGEST_TTL, BadSetting, TimesToLive
 __all__ = [
     "LONGEST_TTL",
     "BadSetting",
+    "EncryptionSettings",
     "FlowSettings",
     "FlowTimesToLive",
     "HttpAuthSettings",

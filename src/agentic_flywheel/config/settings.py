@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from ..errors import ConfigError
+from .encryption import EncryptionSettings
 from .flows import FlowSettings, ServerSettings, flow_problems, server_problems
 from .http import HttpSettings
 from .secrets import SecretSettings
@@ -62,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     journal: JournalSettings = JournalSettings()
     http: HttpSettings = HttpSettings()
     secrets: SecretSettings = SecretSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
     servers: dict[str, ServerSettings] = {}
     flows: dict[str, FlowSettings] = {}
     default_flow: str = "recap"

@@ -111,7 +111,7 @@ class Asker:
     async def _session(self, session_id: str, flow: Flow, loaded: Loaded | None) -> UniversalSession:
         """The session for a turn, once what can be settled in it is."""
         loaded = loaded or await self._sessions.load(session_id, last=flow.turns)
-        session = self._sessions.or_stand_in(loaded, session_id, flow.backend)
+        session = await self._sessions.or_stand_in(loaded, session_id, flow.backend)
         if has_unsettled(session) and await self._settler.settle(session_id):
             return await self._sessions.require_or_stand_in(session_id, flow.backend, last=flow.turns)
         return session

@@ -8,7 +8,7 @@ import msgspec
 
 from ..config import Limits, Settings, TimesToLive
 from ..manager import SessionManager
-from ..wiring import mask_of, open_guarded_store
+from ..wiring import mask_of, open_guarded_store, open_vault
 
 
 class RedisSessionManager(SessionManager):
@@ -70,4 +70,5 @@ class RedisSessionManager(SessionManager):
             budget=settings.journal.budget_ms / 1000,
             enabled=store.enabled,
             mask=mask_of(settings),
+            vault=open_vault(settings),
         )

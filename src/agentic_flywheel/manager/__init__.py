@@ -6,6 +6,7 @@ from .results import Health, Loaded, Saved
 from .sessions import SessionManager
 from .transfer import Copied, copy_everything
 from .turns import Found, Interrupted
+from .vault import Vault
 
 __all__ = [
     "Copied",
@@ -15,6 +16,7 @@ __all__ = [
     "Loaded",
     "Saved",
     "SessionManager",
+    "Vault",
     "copy_everything",
     "erase_everything",
     "hand_over",

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from ..codec import encode_head, later, merge_heads, missing
 from ..commit import Committed
-from ..errors import BadInput
-from ..secrecy import Mask
+from ..errors import BadInput, Sealed
+from ..secrecy import Form
 from ..session import History, Turn, UniversalSession
 from ..session.history import text_id
 from ..session.parts import unpack_head
@@ -70,15 +70,15 @@ def remember(session: UniversalSession, store: Store, stored: Stored) -> Univers
     return session
 
 
-def stand_in(session_id: str, backend: str, store: Store, mask: Mask) -> UniversalSession:
+def stand_in(session_id: str, backend: str, store: Store, form: Form) -> UniversalSession:
     """An empty session for one that cannot be read now; only what is changed in it will be written."""
     session = UniversalSession(id=session_id, backend=backend, metadata={})
-    head, _ = encode_head(session, mask)
+    head, _ = encode_head(session, form)
     session.origin = Origin(store, session_id, head=head, history=session.history)
     return session
 
 
-def draft_of(session: UniversalSession, origin: Origin, older: Sequence[bytes], *, ttl: int, mask: Mask) -> Draft:
+def draft_of(session: UniversalSession, origin: Origin, older: Sequence[bytes], *, ttl: int, form: Form) -> Draft:
     """What a save has to write.
 
     Args:
@@ -86,22 +86,24 @@ def draft_of(session: UniversalSession, origin: Origin, older: Sequence[bytes], 
         origin: what it was.
         older: the lines of the turns that were not loaded; needed only where `rewrites` says so.
         ttl: seconds to keep it.
-        mask: what must not be stored of it.
+        form: how it is stored.
 
     Raises:
         Unstorable: a value has no JSON form; names the path.
     """
     history = session.history
-    history.mask = mask
+    if origin.mark is None:  # it may come from another store, or from another session
+        history.rewrite(form)
+    history.form = form
     known = history.stored_lines() or ()  # first: it notices edits, after which all lines are new ones
     written = history.new_lines()
     fresh = _fresh(history, origin)
     added: Sequence[bytes] = written[len(written) - history.fresh_at_end() :]
     if origin.mark is None:
-        added = [*map(mask.document, known), *written]  # a fork, an import: others wrote them
+        added = [*known, *written]
     elif origin.history is not history:
         added = ()
-    head, last_active = encode_head(session, mask)
+    head, last_active = encode_head(session, form)
     change = Change(
         session.id,
         origin.mark,
@@ -145,8 +147,8 @@ def adopt(session: UniversalSession, origin: Origin, draft: Draft, done: Committ
         return
     if done.head != draft.change.head:
         try:
-            _take_over(session, draft.change.head, done.head, history.mask)
-        except BadInput:  # it cannot be stored as it is by now; the next save says so
+            _take_over(session, draft.change.head, done.head, history.form)
+        except (BadInput, Sealed):  # it cannot be stored, or read, as it is by now; the next save or load says so
             return
     history.adopt(done.start, done.lines, draft.written)
     moment = later(session.metadata.get("last_active"), done.last_active)
@@ -155,14 +157,17 @@ def adopt(session: UniversalSession, origin: Origin, draft: Draft, done: Committ
     origin.mark, origin.head, origin.history = done.mark, done.head, history
 
 
-def _take_over(session: UniversalSession, sent: bytes, merged: bytes, mask: Mask) -> None:
+def _take_over(session: UniversalSession, sent: bytes, merged: bytes, form: Form) -> None:
     """Set what others changed, but for what changed here since we sent our head.
 
     What is stored of a value may be masked: what nobody changed stays in hand as it is.
     """
-    head, last_active = encode_head(session, mask)
+    head, last_active = encode_head(session, form)
     merged = merge_heads(sent, head, merged)
-    ours, news = (UniversalSession.of_head(unpack_head(each, last_active), History()) for each in (head, merged))
+    ours, news = (
+        UniversalSession.of_head(form.read_head(unpack_head(each, last_active)), History())
+        for each in (head, merged)
+    )
     for name in ("backend", "backend_session_id", "status", "current_flow_id"):
         setattr(session, name, getattr(news, name))
     for name in ("context", "metadata", "extra"):  # in place: callers may hold them, and what is in them

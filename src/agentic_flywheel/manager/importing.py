@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..codec import missing
-from ..errors import Damaged, Newer, Unavailable
+from ..errors import Damaged, Newer, Sealed, Unavailable
 from ..jsontext import encode
 from ..secrecy import Mask
 from ..session import Execution, History, Turn, UniversalSession, new_id, now
@@ -32,7 +32,7 @@ async def import_session(sessions: SessionManager, session: UniversalSession) ->
     another field of the head, the side that was used last has its way.
 
     Raises:
-        Damaged, Newer: what is stored under its id must not be touched.
+        Damaged, Newer, Sealed: what is stored under its id must not be touched.
         Unavailable: the store cannot say what is there.
     """
     there = await sessions.load(session.id)
@@ -40,7 +40,7 @@ async def import_session(sessions: SessionManager, session: UniversalSession) ->
         known = await _executions(sessions, session.history)
         return Imported(True, len(session.history), await sessions.save_session(session, executions=known))
     if there.session is None:
-        kinds = {"damaged": Damaged, "newer": Newer, "unavailable": Unavailable}
+        kinds = {"damaged": Damaged, "newer": Newer, "sealed": Sealed, "unavailable": Unavailable}
         raise kinds[there.state](there.reason)
     stored = there.session
     added = _add_turns(stored, session, sessions.mask)

@@ -82,10 +82,12 @@ async def hand_over(sessions: SessionManager, session_id: str, receiver: str) ->
     session = await sessions.require(session_id)
     refuse_reader(session)
     executions = await _executions(sessions, session)
+    await sessions.put_share(session_id, receiver, "")  # it is to be theirs, and not only to be read
     with acting_as(receiver):
         if (await sessions.load(session_id, last=0)).session is not None:
             raise BadInput(f"they have a session {session_id!r} already")
-        given = UniversalSession.of_head(session.head(), History.of_lines(session.history.stored_lines() or ()))
+        history = History.of_lines(session.history.stored_lines() or (), form=session.history.form)
+        given = UniversalSession.of_head(session.head(), history)
         given.metadata[HANDED_OVER] = now()
         saved = await sessions.save_session(given, executions=executions)
     if saved.outcome == "refused":

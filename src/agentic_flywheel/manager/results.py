@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from ..errors import Damaged, FlywheelError, Newer, SessionNotFound, Unavailable
+from ..errors import Damaged, FlywheelError, Newer, Sealed, SessionNotFound, Unavailable
 from ..session import UniversalSession
 
 Outcome = Literal["stored", "journalled", "off", "refused"]
-LoadState = Literal["found", "absent", "unavailable", "damaged", "newer"]
+LoadState = Literal["found", "absent", "unavailable", "damaged", "newer", "sealed"]
 
 
 class Saved(Struct, frozen=True):
@@ -48,7 +48,7 @@ class Loaded(Struct, frozen=True):
         """The session.
 
         Raises:
-            SessionNotFound, Damaged, Newer, Unavailable: it is not there, by its ``state``.
+            SessionNotFound, Damaged, Newer, Sealed, Unavailable: it is not there, by its ``state``.
         """
         if self.session is None:
             raise _PROBLEMS[self.state](self.reason)
@@ -59,6 +59,7 @@ _PROBLEMS: dict[LoadState, type[FlywheelError]] = {
     "absent": SessionNotFound,
     "damaged": Damaged,
     "newer": Newer,
+    "sealed": Sealed,
     "unavailable": Unavailable,
 }
 

@@ -10,7 +10,15 @@ from typing import Any, Self
 
 from msgspec import structs
 
-from ..codec import Summary, decode_execution, decode_session, encode_execution, summarize
+from ..codec import (
+    Summary,
+    decode_entries,
+    decode_execution,
+    decode_session,
+    encode_execution,
+    session_of,
+    summarize,
+)
 from ..commit import Committed, commit
 from ..config import Limits, TimesToLive
 from ..errors import (
@@ -18,19 +26,18 @@ from ..errors import (
     Damaged,
     Fenced,
     Newer,
+    Sealed,
     StoreError,
     TooLarge,
     Unavailable,
     Unreadable,
 )
-from ..jsontext import decode
 from ..secrecy import Mask
 from ..session import Execution, History, InFlight, Turn, UniversalSession, check_session_id, new_id, now
-from ..session.values import rich
 from ..stores import Change, Record, Store, Stored
 from ..stores.deadline import within
 from ..stores.names import name_of
-from ..stores.owned import OwnedStore
+from ..stores.owned import OwnedStore, acting, acting_as
 from ..tracing import span, traced
 from .changes import Draft, Origin, adopt, draft_of, origin_of, remember, rewrites, stand_in
 from .health import health_of
@@ -38,6 +45,7 @@ from .meter import Meter
 from .owners import is_whose_name_it_bears, refuse_reader, share_record, sign
 from .results import Health, Loaded, Saved
 from .turns import Found, TurnsInFlight
+from .vault import Forms, Vault
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +64,8 @@ class SessionManager:
 
     ``budget`` is how long a call may take over all its rounds, in seconds, where the store is one that can be
     away (see `agentic_flywheel.resilience`). ``mask`` is what is not stored of what sessions hold: what looks like
-    a credential, if it is not given. The session in hand keeps it.
+    a credential, if it is not given. The session in hand keeps it. With a ``vault`` all that is stored is encrypted
+    with keys of the session's own.
     """
 
     def __init__(
@@ -68,6 +77,7 @@ class SessionManager:
         budget: float = 0.1,
         enabled: bool = True,
         mask: Mask | None = None,
+        vault: Vault | None = None,
     ) -> None:
         self.store = store
         self.ttl = ttl or TimesToLive()
@@ -78,7 +88,8 @@ class SessionManager:
         self._large: dict[str, int] = {}
         self.own = OwnedStore(store, most=self.limits.sessions)
         self.mask = Mask() if mask is None else mask
-        self.turns = TurnsInFlight(self.own, self.mask)
+        self.forms = Forms(self.mask, vault)
+        self.turns = TurnsInFlight(self.own, self.forms)
 
     async def __aenter__(self) -> Self:
         return self
@@ -94,6 +105,8 @@ class SessionManager:
     async def close(self) -> None:
         """Close files and connections; the manager may be used again, it opens them on first use."""
         await self.store.close()
+        if self.forms.vault is not None:
+            await self.forms.vault.rings.close()
 
     @traced("save", "outcome")
     async def save_session(
@@ -158,9 +171,10 @@ class SessionManager:
         if session.history.older and rewrites(session, origin) and session.history is origin.history:
             older = await self._older(session)
         ttl = self.ttl.session if session.ttl_seconds is None else session.ttl_seconds
-        draft = draft_of(session, origin, older, ttl=ttl, mask=self.mask)
+        form = await self.forms.to_write(session.id, anew=origin.mark is None)
+        draft = draft_of(session, origin, older, ttl=ttl, form=form)
         self._check_sizes(draft.written)
-        records = self._records(session, draft.fresh, given, kept)
+        records = await self._records(session, draft.fresh, given, kept)
         releases = await self.turns.ending(under) if under and ends else None
         change = structs.replace(draft.change, records=records, releases=releases)
         done = await self._commit(change, draft, under)
@@ -208,7 +222,7 @@ class SessionManager:
                     "put a reference into the turn, or raise limits.turn_bytes"
                 )
 
-    def _records(
+    async def _records(
         self,
         session: UniversalSession,
         turns: Iterable[Turn],
@@ -221,11 +235,12 @@ class SessionManager:
             if isinstance(turn.id, str) and isinstance(turn.flow_id, str)
         }
         executions |= {execution.id: execution for execution in given}
-        return [record for execution in executions.values() for record in self._encode(execution, ttl)]
+        return [record for execution in executions.values() for record in await self._encode(execution, ttl)]
 
-    def _encode(self, execution: Execution, ttl: TimesToLive | None) -> list[Record]:
+    async def _encode(self, execution: Execution, ttl: TimesToLive | None) -> list[Record]:
         kept = ttl or self.ttl
-        return encode_execution(execution, self.mask, ttl=kept.execution, history_ttl=kept.history)
+        form = await self.forms.to_write(execution.session_id or execution.id)
+        return encode_execution(execution, form, ttl=kept.execution, history_ttl=kept.history)
 
     @traced("load", "state")
     async def load(self, session_id: str, *, last: int | None = None) -> Loaded:
@@ -285,30 +300,40 @@ class SessionManager:
         try:
             with within(self.budget):
                 stored = await reading
-            session = decode_session(session_id, stored) if stored is not None else None
-            if stored is None or session is None or not is_whose_name_it_bears(session, stored):
+                session = await self._decoded(session_id, stored) if stored is not None else None
+            if stored is None or session is None:
                 return Loaded("absent", reason=f"no session {session_id!r}: it has expired or never was")
-            remember(session, self.store, stored)
             return Loaded("found", session, behind=stored.behind)
         except Newer as error:
             return Loaded("newer", reason=_left_alone(session_id, error))
         except Damaged as error:
             return Loaded("damaged", reason=_left_alone(session_id, error))
+        except Sealed as error:
+            return Loaded("sealed", reason=str(error))
         except StoreError as error:
             return Loaded("unavailable", reason=str(error))
+
+    async def _decoded(self, session_id: str, stored: Stored) -> UniversalSession | None:
+        """The session; None if what lies under its name is somebody else's."""
+        with acting_as(stored.shared_by or acting()):  # who has its keys
+            form = await self.forms.of_stored(session_id, stored)
+        session = decode_session(session_id, stored, form)
+        return remember(session, self.store, stored) if is_whose_name_it_bears(session, stored) else None
 
     async def load_session(self, session_id: str, *, last: int | None = None) -> UniversalSession | None:
         """A session by its id, or None if there is none or the store cannot say (`load` tells which).
 
         Raises:
             BadSessionId: the id can name no session.
-            Damaged, Newer: something is stored under the id that this version must not touch.
+            Damaged, Newer, Sealed: something is stored under the id that this version must not touch.
         """
         loaded = await self.load(session_id, last=last)
         if loaded.state == "damaged":
             raise Damaged(loaded.reason)
         if loaded.state == "newer":
             raise Newer(loaded.reason)
+        if loaded.state == "sealed":
+            raise Sealed(loaded.reason)
         return loaded.session
 
     async def require(self, session_id: str, *, last: int | None = None) -> UniversalSession:
@@ -333,19 +358,19 @@ class SessionManager:
             BadSessionId, Damaged, Newer, SessionNotFound: as `require`.
             BadInput: the session is shared, to be read only.
         """
-        return self.or_stand_in(await self.load(session_id, last=last), session_id, backend)
+        return await self.or_stand_in(await self.load(session_id, last=last), session_id, backend)
 
-    def or_stand_in(self, loaded: Loaded, session_id: str, backend: str) -> UniversalSession:
+    async def or_stand_in(self, loaded: Loaded, session_id: str, backend: str) -> UniversalSession:
         """The session that was loaded, or one to go on with; as `require_or_stand_in`, with the same errors."""
         try:
             session = loaded.need()
         except Unavailable:
-            return stand_in(session_id, backend, self.store, self.mask)
+            return stand_in(session_id, backend, self.store, await self.forms.to_write(session_id))
         refuse_reader(session)
         return session
 
     async def delete_session(self, session_id: str) -> bool:
-        """Remove a session; whether there was one. Its executions stay until they expire.
+        """Remove a session; whether there was one. Its executions stay until they expire, but for encrypted ones.
 
         A late writer who still holds the session does not bring it back.
 
@@ -355,6 +380,8 @@ class SessionManager:
         """
         check_session_id(session_id)
         with within(self.budget):
+            if self.forms.vault is not None:
+                await self.forms.vault.erase(session_id)
             return await self.own.delete(session_id, deleted_at=now(), ttl=TOMBSTONE_SECONDS)
 
     async def list_sessions(self, limit: int = 20) -> list[Summary]:
@@ -380,7 +407,7 @@ class SessionManager:
         moment = now()
         fork = UniversalSession.of_head(
             source.head() | {"id": new_id("session"), "backend_session_id": None},
-            History.of_lines(source.history.stored_lines() or ()),
+            History.of_lines(source.history.stored_lines() or (), form=source.history.form),
         )
         fork.metadata |= {"created_at": moment, "last_active": moment, "forked_from": source.id}
         saved = await self.save_session(fork)
@@ -392,7 +419,7 @@ class SessionManager:
         """Store an execution, and its entry in the history of its flow; for ``ttl`` see `save_session`."""
         try:
             with within(self.budget):
-                stored = await self.own.put(self._encode(execution, ttl))
+                stored = await self.own.put(await self._encode(execution, ttl))
         except (BadInput, StoreError) as error:
             log.warning("execution %s was not saved: %s", execution.id, type(error).__name__)
             return self._refused(str(error))
@@ -415,7 +442,10 @@ class SessionManager:
         """
         with within(self.budget):
             data = await self.own.execution(execution_id)
-        return decode_execution(data) if data is not None else None
+            if data is None:
+                return None
+            form = await self.forms.to_read(session_of(data) or execution_id, "execution", data)
+        return decode_execution(data, form)
 
     async def load_history(self, session_id: str, flow_id: str) -> list[dict[str, Any]]:
         """The executions of a flow in a session, oldest first: id, timestamp, question, status, duration_ms.
@@ -425,7 +455,8 @@ class SessionManager:
         """
         with within(self.budget):
             entries = await self.own.entries(session_id, flow_id)
-        return [rich(decode(entry)) for entry in entries]
+            form = await self.forms.to_read(session_id, "entry", *entries)
+        return decode_entries(entries, form)
 
     async def health(self) -> Health:
         """How the store is; asks it, unless it is known to be away."""
@@ -434,7 +465,7 @@ class SessionManager:
 
 def _left_alone(session_id: str, error: Exception) -> str:
     """What an error says; of a stored session that is neither used nor overwritten, where to look too."""
-    if not isinstance(error, Unreadable):
+    if not isinstance(error, Unreadable) or isinstance(error, Sealed):
         return str(error)
     what = "is newer than this version" if isinstance(error, Newer) else "is damaged"
     return (

@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ..codec import encode_note
-from ..errors import StoreError
-from ..jsontext import decode
-from ..secrecy import Mask
+from ..codec import decode_note, encode_note
+from ..errors import Damaged, Sealed, StoreError
 from ..session import InFlight
 from ..stores import Claim, Grant, Store, Stored
+from .vault import Forms
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +53,9 @@ class Found:
 class TurnsInFlight:
     """Claims sessions for turns. While the store is away, only the processes of this machine agree."""
 
-    def __init__(self, store: Store, mask: Mask) -> None:
+    def __init__(self, store: Store, forms: Forms) -> None:
         self._store = store
-        self._mask = mask
+        self._forms = forms
         self._held: dict[str, tuple[str, int]] = {}  # by turn id: holder and fence
         self._kept: dict[str, _Kept] = {}  # by holder
 
@@ -72,7 +71,7 @@ class TurnsInFlight:
         self, session_id: str, turn: InFlight, *, last: int | None
     ) -> tuple[Found | None, Stored | None]:
         """As `claim`; and if the claim is granted, what is stored, no older than the claim."""
-        note = encode_note(turn, self._mask)
+        note = encode_note(turn, await self._forms.to_write(session_id))
         grant, stored = await self._store.claim_and_read(
             session_id, turn.holder, note, seconds=CLAIM_SECONDS, last=last
         )
@@ -84,11 +83,11 @@ class TurnsInFlight:
 
     async def _settle(self, session_id: str, turn: InFlight, grant: Grant) -> Found | None:
         """What stands in the way of a claim after all that could be done about it."""
-        found = _found(grant.found) if grant.found else None
+        found = await self._found(session_id, grant.found) if grant.found else None
         if grant.found and grant.stands and found is not None and not found.running:
             # Its claim has not ended, and its process is known to be dead.
             grant = await self._claim(session_id, turn, instead=grant.found.turn_id)
-            found = _found(grant.found) if grant.found else None
+            found = await self._found(session_id, grant.found) if grant.found else None
         if grant.stands:
             return found or Found(turn, running=True, until=0.0)
         self._held[turn.turn_id] = turn.holder, grant.fence
@@ -98,12 +97,13 @@ class TurnsInFlight:
         return found
 
     async def _claim(self, session_id: str, turn: InFlight, instead: str | None = None) -> Grant:
-        note = encode_note(turn, self._mask)
+        note = encode_note(turn, await self._forms.to_write(session_id))
         return await self._store.claim(session_id, turn.holder, note, seconds=CLAIM_SECONDS, instead=instead)
 
     def asks_the_same(self, noted: InFlight, turn: InFlight) -> bool:
         """Whether a turn is the one that a claim's note tells of, asked again: the note is masked."""
-        same = encode_note(replace(noted, question=turn.question), self._mask) == encode_note(noted, self._mask)
+        form = self._forms.open
+        same = encode_note(replace(noted, question=turn.question), form) == encode_note(noted, form)
         return same and noted.flow_id == turn.flow_id
 
     def fence_of(self, turn_id: object) -> int:
@@ -169,7 +169,14 @@ class TurnsInFlight:
     async def look(self, session_id: str) -> Found | None:
         """The turn that is noted as running in a session, or was interrupted; None if there is none."""
         found = await self._store.claimed(session_id)
-        return _found(found) if found else None
+        return await self._found(session_id, found) if found else None
+
+    async def _found(self, session_id: str, claim: Claim) -> Found | None:
+        try:
+            turn = decode_note(claim.note, await self._forms.to_read(session_id, "note", claim.note))
+        except (Damaged, Sealed):  # or its key was erased, with the session that it was in
+            return None
+        return Found(turn, running=not claim.ended and not turn.is_orphaned, until=claim.until)
 
 
 class _Kept:
@@ -201,11 +208,3 @@ class _Kept:
             self._timer = None
         if self._renewal is not None:
             await asyncio.wait((self._renewal,))
-
-
-def _found(claim: Claim) -> Found | None:
-    try:
-        turn = InFlight.from_dict(decode(claim.note))
-    except (ValueError, TypeError, AttributeError):
-        return None
-    return Found(turn, running=not claim.ended and not turn.is_orphaned, until=claim.until)

@@ -18,6 +18,7 @@ from ..errors import (
     FlywheelError,
     Misconfigured,
     Newer,
+    Sealed,
     SessionNotFound,
     StoreError,
     UnknownFlow,
@@ -46,6 +47,7 @@ _ADVICE: list[tuple[type[FlywheelError], str]] = [
         "Call create_session to begin a new one.",
     ),
     (Newer, "It was left as it is. Call create_session to begin a new one."),
+    (Sealed, "It was left as it is. Call create_session to begin a new one."),
     (Misconfigured, "Whoever runs this server can see more with 'flywheel doctor'."),
     (StoreError, "Try again in a moment; if it stays so, 'flywheel doctor' says more."),
 ]

@@ -28,14 +28,15 @@ class JournalledStore(Store):
     A session that has work in the journal gets its further work there too, until the store has caught up:
     so each writer's turns keep their order. Answers from what is known locally are marked as ``behind``.
 
-    ``limit`` is the greatest size of a session in bytes, for what is replayed.
+    ``limit`` is the greatest size of a session in bytes, for what is replayed. Without ``remembers`` there are no
+    local copies, and nothing but what waits can be read while the store is away.
     """
 
-    def __init__(self, inner: GuardedStore, journal: Journal, *, limit: int) -> None:
+    def __init__(self, inner: GuardedStore, journal: Journal, *, limit: int, remembers: bool = True) -> None:
         self.inner = inner
         self.name, self.where = inner.name, inner.where
         self.journal = journal
-        self.knowledge = LocalKnowledge(journal)
+        self.knowledge = LocalKnowledge(journal) if remembers else LocalKnowledge(journal, sessions=0)
         self.replayer = Replayer(inner, journal, self.knowledge, limit=limit)
         self.claims = LocalClaims(journal)
         self._late_releases = LateReleases(inner)

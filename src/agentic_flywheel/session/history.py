@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
 from typing import Any, overload
 
-from ..jsontext import decode, encode
-from ..secrecy import UNMASKED
+from ..secrecy import PLAIN, Form
 from .lines import GrowingLines
 from .turn import Turn
 from .values import plain_fields, rich_fields
@@ -26,15 +25,15 @@ class History(MutableSequence[Turn]):
 
     A history belongs to one session (``owned``); another one that it is assigned to gets a copy, as of a list.
 
-    Lines are written with ``mask``; the turns in hand keep what they hold.
+    Lines are read and written in ``form``; the turns in hand keep what they hold.
     """
 
-    __slots__ = ("_added", "_deep", "_edited", "_edits", "_had", "_lines", "_read", "mask", "older", "owned")
+    __slots__ = ("_added", "_deep", "_edited", "_edits", "_had", "_lines", "_read", "form", "older", "owned")
 
     def __init__(self, turns: Iterable[Mapping[str, Any]] = (), *, older: int = 0) -> None:
         self.older = older
         self.owned = False
-        self.mask = UNMASKED
+        self.form: Form = PLAIN
         self._lines = GrowingLines()  # as stored
         self._read: dict[int, Turn] = {}  # of those lines, what was handed out
         self._deep: dict[int, Turn] = {}  # of those, what can be changed without telling us
@@ -44,9 +43,10 @@ class History(MutableSequence[Turn]):
         self._had: list[Turn] = []  # then: what the lines were
 
     @classmethod
-    def of_lines(cls, lines: Sequence[bytes], *, older: int = 0) -> History:
+    def of_lines(cls, lines: Sequence[bytes], *, older: int = 0, form: Form = PLAIN) -> History:
         """The history that a store holds: one JSON object a line, not yet parsed."""
         history = cls(older=older)
+        history.form = form
         history._lines = GrowingLines(lines)
         return history
 
@@ -89,6 +89,16 @@ class History(MutableSequence[Turn]):
         for turn in self._read.values():  # copied turns know of no history
             turn.watched_by(self._edit)
 
+    def rewrite(self, form: Form) -> None:
+        """Have the stored lines in another form, for another store or another session."""
+        if form != self.form:
+            lines = [form.rewrite("turn", line, self.form) for line in self._lines]
+            self._lines.cut_and_extend(0, lines)
+            self.form = form
+
+    def _parsed(self, line: bytes) -> Turn:
+        return Turn(rich_fields(self.form.read("turn", line)))
+
     def new_lines(self) -> list[bytes]:
         """The turns that no store has yet (all of them, after an edit), as lines.
 
@@ -99,7 +109,7 @@ class History(MutableSequence[Turn]):
         return [self._line(turn.watched_by(self._edit), first + place) for place, turn in enumerate(self._added)]
 
     def _line(self, turn: Turn, place: int) -> bytes:
-        return encode(self.mask.fields(plain_fields(turn, f"history[{place}]")))
+        return self.form.write("turn", plain_fields(turn, f"history[{place}]"))
 
     @property
     def edits(self) -> int:
@@ -214,7 +224,7 @@ class History(MutableSequence[Turn]):
         if place >= len(self._lines):
             return self._added[place - len(self._lines)]
         turn = self._read.get(place)
-        return turn if turn is not None else self._hand_out(place, _parsed(self._lines[place]))
+        return turn if turn is not None else self._hand_out(place, self._parsed(self._lines[place]))
 
     def _edit(self) -> None:
         """Give up the lines: from here on every turn is in hand, to be written again."""
@@ -233,7 +243,7 @@ class History(MutableSequence[Turn]):
 
     def _differs(self, turn: Turn, line: bytes, place: int) -> bool:
         """Whether a turn would be written otherwise than it was read; by bytes, since 1 == True == 1.0."""
-        return self._line(turn, place) not in (line, self._line(_parsed(line), place))
+        return self._line(turn, place) not in (line, self._line(self._parsed(line), place))
 
 
 def text_id(turn: Turn) -> str | None:
@@ -243,7 +253,3 @@ def text_id(turn: Turn) -> str | None:
 
 def _turn(value: Mapping[str, Any]) -> Turn:
     return value if type(value) is Turn else Turn(value)
-
-
-def _parsed(line: bytes) -> Turn:
-    return Turn(rich_fields(decode(line)))

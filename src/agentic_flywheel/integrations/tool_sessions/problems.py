@@ -10,6 +10,7 @@ from ...errors import (
     FlywheelError,
     Misconfigured,
     Newer,
+    Sealed,
     SessionNotFound,
     StoreError,
 )
@@ -34,7 +35,7 @@ class Advice:
             return f"Call {self.create} to begin a new one, or {self.listing} to see those that there are."
         if isinstance(error, BadSessionId):
             return f"Pass a session_id exactly as {self.create} or {self.listing} gave it."
-        if isinstance(error, Damaged | Newer):
+        if isinstance(error, Damaged | Newer | Sealed):
             return f"It was left as it is. Call {self.create} to begin a new one. {_LOOK}"
         if isinstance(error, Misconfigured):
             return _LOOK
