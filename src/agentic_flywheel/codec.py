@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -293,7 +294,14 @@ def _inserted(theirs: Sequence[bytes], before: Mapping[int, Sequence[bytes]]) ->
     ]
 
 
+# A line as we write it says its turn's id first; to merge long histories, thousands are looked at.
+_BEGINS_WITH_ID = re.compile(rb'{"id":"([!#-\[\]-~]+)"[,}]')
+
+
 def _identity(line: bytes) -> str | bytes:
+    found = _BEGINS_WITH_ID.match(line)
+    if found is not None:
+        return found[1].decode("ascii")
     turn = decode(line)
     identity = turn.get("id") if isinstance(turn, dict) else None
     return identity if isinstance(identity, str) else encode(dict(sorted(turn.items())))

@@ -14,9 +14,9 @@ from contextvars import ContextVar, Token
 class Deadline:
     """When the operation under way has to be over.
 
-    Where this thread itself was busy for most of the time, not the store was slow, and a caller who gave it up
-    would only have more to do. The store then gets a tenth of the budget more to be heard, again and again while
-    that is so; one that does not answer is not waited for much longer than the budget.
+    Where this thread itself was busy for much of the time, not the store was slow, and a caller who gave it up
+    would only have more to do. The store then gets a fifth of the budget more to be heard, again and again while
+    the thread stays busy; one that does not answer is not waited for much longer than the budget.
 
     ``at`` is on the clock of `time.monotonic`; ``is_watched`` says that somebody cuts calls short by it.
     """
@@ -41,10 +41,12 @@ class Deadline:
         return max(self.at - reserve - now, 0.0)
 
     def _forgive(self, now: float, reserve: float) -> None:
-        """Grant a little more, if this thread was busy for most of the time."""
-        passed, more = now - self._begun, self._seconds / 10
-        if passed > more and time.thread_time() - self._worked > passed / 2:
+        """Grant a little more, if this thread was busy for much of the time since the last grant."""
+        passed, more = now - self._begun, self._seconds / 5
+        worked = time.thread_time()
+        if passed > more / 2 and worked - self._worked > passed / 3:
             self.at = now + reserve + more
+            self._begun, self._worked = now, worked
 
 
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
