@@ -12,6 +12,7 @@
 # make bench-recording   what recording adds to a tool call, over stdio and HTTP, in a minute
 # make bench-flows   what is added to a call of a flow, in two minutes
 # make bench-capacity   what a turn and a session cost Redis and us, and what that comes to, in a minute
+# make bench-secrecy   what masking and encryption add to a save, in half a minute
 # make check    format, lint, types, import layers, documentation
 # make format   put the code in the house's format
 # make clean    remove everything that the other targets made
@@ -40,7 +41,7 @@ BENCH := .venv-bench
 # The documentation's own check, once there is one.
 CHECK_DOCS := $(wildcard scripts/check_docs.py)
 
-.PHONY: help demo test test-coaia test-lfx test-langflow test-flowise test-inspector chaos bench bench-small bench-extremes bench-flows bench-recording bench-capacity check format clean
+.PHONY: help demo test test-coaia test-lfx test-langflow test-flowise test-inspector chaos bench bench-small bench-extremes bench-flows bench-recording bench-capacity bench-secrecy check format clean
 # Two pips in one environment would spoil it under make -j.
 .NOTPARALLEL:
 
@@ -82,6 +83,9 @@ bench-extremes: $(VENV)/.dev
 
 bench-recording: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.recording
+
+bench-secrecy: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.secrecy
 
 bench-capacity: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.capacity $(ARGS)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,7 @@ def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]
         yield from _commands(inner, (*words, name))
 
 
+@cache
 def _help(words: tuple[str, ...]) -> str:
     """In a process of its own: whether Typer draws boxes is settled when it is imported."""
     plain = {**os.environ, "TYPER_USE_RICH": "0", "COLUMNS": "100"}  # the same at any width of the terminal

@@ -24,16 +24,23 @@ def check() -> ModuleType:
     return module
 
 
-@pytest.fixture
-def pages(check: ModuleType, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sound(check: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the documentation in which all is well."""
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")  # the README shows its results
+    folder = tmp_path_factory.mktemp("sound")
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")  # the README shows its results
     for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    check.write(tmp_path)
-    assert list(check.faults_of(tmp_path)) == []
-    return tmp_path
+        shutil.copy(ROOT / name, folder / name)
+    check.write(folder)
+    assert list(check.faults_of(folder)) == []
+    return folder
+
+
+@pytest.fixture
+def pages(sound: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return Path(shutil.copytree(sound, tmp_path / "pages"))
 
 
 @pytest.fixture
