@@ -77,10 +77,13 @@ class Member:
             stdin.close()
         await self._ended(expected=0)
 
-    def kill(self) -> None:
-        """End it at once, if it lives."""
-        if self._process is not None and self._process.returncode is None:
+    async def kill(self) -> None:
+        """End it at once, if it lives; return when it has, and its pipes are closed."""
+        if self._process is None:
+            return
+        if self._process.returncode is None:
             self._process.kill()
+        await self._process.communicate()
 
     async def _ended(self, *, expected: int) -> None:
         process = self._running()
@@ -121,8 +124,7 @@ async def crew(
         await asyncio.gather(*(member.start() for member in members))
         yield members
     finally:
-        for member in members:
-            member.kill()
+        await asyncio.gather(*(member.kill() for member in members))
 
 
 def _environment(home: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from ..config import settings_file
 
@@ -58,5 +57,7 @@ _PASSED_ON = ("FLYWHEEL_PREFIX", "FLYWHEEL_TTL_SECONDS", "PYTHONPATH")
 
 def _without_password(value: str) -> str:
     """The value; in a URL, the password replaced by a word that says so."""
-    password = urlsplit(value).password if "://" in value else None
-    return value.replace(f":{password}@", f":{HIDDEN}@") if password else value
+    scheme, found, rest = value.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    user, colon, password = credentials.partition(":")
+    return f"{scheme}{found}{user}:{HIDDEN}{at}{place}" if at and colon and password else value

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from redis.asyncio.connection import SSLConnection, parse_url
+
+# By hand: urlsplit knows one server, and refuses an IPv6 address behind a comma in newer Pythons.
+_SERVERS = re.compile(r"([^/?#]*)([^?#]*)(?:\?([^#]*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +30,14 @@ def parse(url: str, port: int) -> Hosts:
     Raises:
         ValueError: a part of it is not what it should be.
     """
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
-    scheme = parts.scheme.partition("+")[0]
-    each = [parse_url(f"{scheme}://{user}{at}{host}?{parts.query}") for host in hosts.split(",")]
+    kind, _, rest = url.partition("://")
+    authority, path, query = _SERVERS.match(rest).groups()  # type: ignore[union-attr]  # any text has such parts
+    user, at, hosts = authority.rpartition("@")
+    scheme = kind.partition("+")[0]
+    each = [parse_url(f"{scheme}://{user}{at}{host}?{query or ''}") for host in hosts.split(",")]
     options: dict[str, Any] = dict(each[0])
     options["ssl"] = options.pop("connection_class", None) is SSLConnection
     options.pop("host", None)
     options.pop("port", None)
     servers = tuple((one.get("host", "localhost"), one.get("port", port)) for one in each)
-    return Hosts(servers, tuple(unquote(part) for part in parts.path.split("/") if part), options)
+    return Hosts(servers, tuple(unquote(part) for part in path.split("/") if part), options)
