@@ -15,6 +15,7 @@ import pytest
 from agentic_flywheel import Flywheel
 from agentic_flywheel.errors import FlowFailed
 from agentic_flywheel.flywheel.once import turn_id_for
+from agentic_flywheel.session import InFlight
 from tests.conftest import start_or_report
 from tests.flywheel.asker import flywheel_at
 from tests.resilience.outage import Outage, guard_of, outage_on, until, until_open, until_replayed
@@ -44,10 +45,20 @@ class Askers:
     def __init__(self, url: str, folder: Path) -> None:
         self.url, self.folder = url, folder
         self.opened: list[Flywheel] = []
+        self._waiting: set[str] = set()
 
     def open(self) -> Flywheel:
-        self.opened.append(flywheel_at(self.url, self.folder))
-        return self.opened[-1]
+        flywheel = flywheel_at(self.url, self.folder)
+        self.opened.append(flywheel)
+        turns = flywheel.sessions.turns
+        asks_the_same = turns.asks_the_same
+
+        def noted(running: InFlight, turn: InFlight) -> bool:
+            self._waiting.add(turn.holder)
+            return asks_the_same(running, turn)
+
+        turns.asks_the_same = noted  # type: ignore[method-assign, assignment]  # only listens
+        return flywheel
 
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         """Another process that asks; see `asker`."""
@@ -66,6 +77,14 @@ class Askers:
     async def begun(self, count: int = 1) -> None:
         async def enough() -> bool:
             return len(self.runs) >= count
+
+        await until(enough)
+
+    async def waiting(self, count: int) -> None:
+        """Wait until so many turns have found another one running, and wait for it."""
+
+        async def enough() -> bool:
+            return len(self._waiting) >= count
 
         await until(enough)
 
@@ -103,7 +122,7 @@ async def test_again_while_the_first_runs(askers: Askers, how: str, key: str | N
     asking = [asyncio.create_task(first.ask("why", session_id=session_id, request_key=key))]
     await askers.begun()
     asking += [asyncio.create_task(each.ask("why", session_id=session_id, request_key=key)) for each in others]
-    await asyncio.sleep(0.5)  # not to wait for something: so long the others have time to do it wrong
+    await askers.waiting(3)
     askers.go()
     replies = await asyncio.gather(*asking)
     assert askers.runs == ["why"]
@@ -154,7 +173,7 @@ async def test_different_questions(askers: Askers) -> None:
     first = asyncio.create_task(one.ask("one", session_id=session_id))
     await askers.begun()
     second = asyncio.create_task(two.ask("two", session_id=session_id))
-    await asyncio.sleep(0.1)  # as above
+    await askers.waiting(1)
     assert askers.runs == ["one"]
     askers.go()
     await asyncio.gather(first, second)
@@ -251,7 +270,7 @@ class TestWhileRedisIsAway:
         asking = asyncio.create_task(flywheel.ask("why", session_id=session_id, request_key="key"))
         await askers.begun()
         again = asyncio.create_task(other.ask("why", session_id=session_id, request_key="key"))
-        await asyncio.sleep(0.1)  # as above
+        await askers.waiting(1)
         askers.go()
         replies = await asyncio.gather(asking, again)
         assert (replies[0].repeated, replies[0].saved.outcome) == (False, "journalled")
@@ -270,7 +289,7 @@ class TestWhileRedisIsAway:
         outage.server.kill()
         again = asyncio.create_task(other.ask("why", session_id=session_id))
         different = asyncio.create_task(other.ask("what", session_id=session_id))
-        await asyncio.sleep(0.2)  # as above
+        await askers.waiting(2)
         assert askers.runs == ["why"]
         askers.go()
         replies = await asyncio.gather(asking, again, different)

@@ -80,10 +80,10 @@ class Gate:
             Busy: another turn is being run, and this one does not wait.
             FlowFailed: a request of this key was run before and has no answer.
         """
-        answering = turn.turn_id if keyed else None
         earlier = await self._records.find(turn.turn_id) if keyed else None
         passed = Passed(earlier)
         if not _has_ended(earlier):
+            answering = [turn.turn_id] if keyed else []
             passed = await self._claim(session_id, turn, last, answering, idempotent, waits)
         if passed.earlier is not None:
             yield Passed(_answered(passed.earlier))
@@ -107,14 +107,14 @@ class Gate:
         session_id: str,
         turn: InFlight,
         last: int | None,
-        answering: str | None,
+        answering: list[str],
         idempotent: bool,
         waits: bool,
     ) -> Passed:
         """Claim the session when it is free; or give the execution that answers the turn.
 
-        ``answering`` is the id of a turn that would: the first one of the same key. A running turn of the same
-        question would, too.
+        ``answering`` are the ids of turns that would: the first one of the same key. A running turn of the same
+        question would, too; each that is seen, since one that only waited like this one is never put on record.
         """
         try:  # a claim is waited for also by a caller who is cancelled: only then it can be given up
             found, loaded = await to_the_end(self._claim_and_load(session_id, turn, last))
@@ -122,16 +122,16 @@ class Gate:
             while found is not None and found.running:
                 if not waits:
                     raise Busy
-                if self._sessions.turns.asks_the_same(found.turn, turn):
-                    answering = found.turn.turn_id
+                if self._sessions.turns.asks_the_same(found.turn, turn) and found.turn.turn_id not in answering:
+                    answering.append(found.turn.turn_id)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-                if answering and _has_ended(done := await self._records.find(answering)):
+                if _has_ended(done := await self._ended(answering)):
                     return Passed(done)
                 found, loaded = await to_the_end(self._claim_and_load(session_id, turn, last))
             # The session is ours. Only now nobody can finish the same turn between our look and our run.
             done = await self._put_on_record(session_id, found)
-            done = await self._end_of(session_id, answering, done) if answering else None
+            done = await self._end_of(session_id, answering, done)
             if done is None or (idempotent and not _has_ended(done)):
                 return Passed(loaded=loaded if done is None else None)
         except BaseException:
@@ -150,12 +150,24 @@ class Gate:
         found, loaded = await self._sessions.claim_and_load(session_id, turn, last=last)
         return found, loaded if found is None and loaded.session is not None else None
 
-    async def _end_of(self, session_id: str, turn_id: str, known: Execution | None) -> Execution | None:
-        """What is on record of a turn; where nobody knows its end, after another look for it."""
-        done = known if known is not None and known.id == turn_id else await self._records.find(turn_id)
-        if done is None or _has_ended(done) or not await self._settler.settle(session_id, [done]):
-            return done
-        return await self._records.find(turn_id) or done
+    async def _ended(self, answering: list[str]) -> Execution | None:
+        """Of turns that would answer, one that has ended."""
+        for turn_id in answering:
+            if _has_ended(done := await self._records.find(turn_id)):
+                return done
+        return None
+
+    async def _end_of(self, session_id: str, answering: list[str], known: Execution | None) -> Execution | None:
+        """Of turns that would answer, one that has ended; else one whose end nobody knows, after another look."""
+        unknown = None
+        for turn_id in answering:
+            done = known if known is not None and known.id == turn_id else await self._records.find(turn_id)
+            if done is not None and not _has_ended(done) and await self._settler.settle(session_id, [done]):
+                done = await self._records.find(turn_id) or done
+            if _has_ended(done):
+                return done
+            unknown = unknown or done
+        return unknown
 
     async def _put_on_record(self, session_id: str, found: Found | None) -> Execution | None:
         """Put an interrupted turn on record, as an execution whose end nobody knows; what is on record of it."""
