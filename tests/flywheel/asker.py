@@ -14,9 +14,11 @@ from pathlib import Path
 from agentic_flywheel import Flywheel
 from agentic_flywheel.backends import FlowRegistry
 from agentic_flywheel.backends.python_flow import PythonFlow
-from agentic_flywheel.config import Settings, StoreSettings
+from agentic_flywheel.config import JournalSettings, Settings, StoreSettings
 from agentic_flywheel.errors import FlowFailed
 from agentic_flywheel.wiring import open_manager
+
+BUDGET_MS = 200  # twice the default: the machines that run the tests are busy
 
 
 def flywheel_at(url: str, folder: Path) -> Flywheel:
@@ -30,7 +32,8 @@ def flywheel_at(url: str, folder: Path) -> Flywheel:
             await asyncio.sleep(0.01)
         return f"answer to {question}"
 
-    settings = Settings(store=StoreSettings(url=url), state_dir=str(folder / "state"))
+    journal = JournalSettings(budget_ms=BUDGET_MS)
+    settings = Settings(store=StoreSettings(url=url), journal=journal, state_dir=str(folder / "state"))
     return Flywheel(open_manager(settings), FlowRegistry([PythonFlow("slow", slow)], "slow"))
 
 

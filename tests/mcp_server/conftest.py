@@ -17,6 +17,8 @@ ROOT = Path(__file__).parent.parent.parent
 COMMAND = (sys.executable, "-m", "agentic_flywheel.cli", "mcp")
 
 SETTINGS = """
+[journal]
+budget_ms = 1000  # the machines that run the tests are busy
 [limits]
 turn_bytes = 20000
 [flows.echo]
