@@ -4,46 +4,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from typing import Any, Self
 
 from msgspec import structs
 
-from ..codec import (
-    Summary,
-    decode_entries,
-    decode_execution,
-    decode_session,
-    encode_execution,
-    session_of,
-    summarize,
-)
-from ..commit import Committed, commit
+from ..codec import Summary, summarize
 from ..config import Limits, TimesToLive
-from ..errors import (
-    BadInput,
-    Damaged,
-    Fenced,
-    Newer,
-    Sealed,
-    StoreError,
-    TooLarge,
-    Unavailable,
-    Unreadable,
-)
+from ..errors import BadInput, Damaged, Newer, StoreError, Unavailable
 from ..secrecy import Mask
-from ..session import Execution, History, InFlight, Turn, UniversalSession, check_session_id, new_id, now
-from ..stores import Change, Record, Store, Stored
+from ..session import Execution, History, InFlight, UniversalSession, check_session_id, new_id, now
+from ..stores import Store, Stored
 from ..stores.deadline import within
 from ..stores.names import name_of
-from ..stores.owned import OwnedStore, acting, acting_as
+from ..stores.owned import OwnedStore
 from ..tracing import span, traced
-from .changes import Draft, Origin, adopt, draft_of, origin_of, remember, rewrites, stand_in
+from .changes import origin_of, stand_in
+from .executions import Executions
 from .health import health_of
+from .loading import Loader, left_alone
 from .meter import Meter
-from .owners import is_whose_name_it_bears, refuse_reader, share_record, sign
+from .owners import refuse_reader, share_record
 from .results import Health, Loaded, Saved
+from .saving import Saver
 from .turns import Found, TurnsInFlight
 from .vault import Forms, Vault
 
@@ -85,11 +69,13 @@ class SessionManager:
         self.budget = budget
         self.enabled = enabled
         self.meter = Meter()
-        self._large: dict[str, int] = {}
         self.own = OwnedStore(store, most=self.limits.sessions)
         self.mask = Mask() if mask is None else mask
         self.forms = Forms(self.mask, vault)
         self.turns = TurnsInFlight(self.own, self.forms)
+        self._executions = Executions(self.own, self.forms)
+        self._saver = Saver(self.own, self.forms, self.turns, self._executions, self.limits)
+        self._loader = Loader(store, self.forms)
 
     async def __aenter__(self) -> Self:
         return self
@@ -128,14 +114,15 @@ class SessionManager:
         claim is given up in the same step, once the store itself has taken it.
         """
         start = time.perf_counter()
+        kept = self.ttl if ttl is None else structs.replace(ttl, session=self.ttl.session)
         origin = origin_of(session, self.store)
         try:
             async with origin.saving:
                 with within(self.budget):
-                    done = await self._save(session, origin, executions, ttl, under, ends=ends)
+                    done = await self._saver.save(session, origin, executions, kept, under, ends=ends)
         except (BadInput, StoreError) as error:
             log.warning("session %s was not saved: %s", session.id, type(error).__name__)
-            return self._refused(_left_alone(session.id, error))
+            return self._refused(left_alone(session.id, error))
         finally:
             self.meter.took("save", start)
         reason = f"what was stored was damaged; it is kept as {done.aside}" if done.aside else None
@@ -152,95 +139,6 @@ class SessionManager:
     def _refused(self, reason: str) -> Saved:
         self.meter.counts["refused"] += 1
         return Saved("refused", self.store.where, reason)
-
-    async def _save(
-        self,
-        session: UniversalSession,
-        origin: Origin,
-        given: Iterable[Execution],
-        kept: TimesToLive | None,
-        under: InFlight | None,
-        *,
-        ends: bool,
-    ) -> Committed:
-        check_session_id(session.id)
-        refuse_reader(session)
-        if origin.mark is None:
-            sign(session)
-        older: Sequence[bytes] = ()
-        if session.history.older and rewrites(session, origin) and session.history is origin.history:
-            older = await self._older(session)
-        ttl = self.ttl.session if session.ttl_seconds is None else session.ttl_seconds
-        form = await self.forms.to_write(session.id, anew=origin.mark is None)
-        draft = draft_of(session, origin, older, ttl=ttl, form=form)
-        self._check_sizes(draft.written)
-        records = await self._records(session, draft.fresh, given, kept)
-        releases = await self.turns.ending(under) if under and ends else None
-        change = structs.replace(draft.change, records=records, releases=releases)
-        done = await self._commit(change, draft, under)
-        if under and releases and not done.mark.pending:
-            self.turns.ended(under)
-        adopt(session, origin, draft, done)
-        self._watch_size(session.id, done.mark.size)
-        return done
-
-    async def _commit(self, change: Change, draft: Draft, under: InFlight | None) -> Committed:
-        """Write a change, under the claim of a turn: the one that is named, or that it brings."""
-        turn_ids = [under.turn_id] if under else [turn.id for turn in draft.fresh]
-        turn_id = next((turn_id for turn_id in turn_ids if self.turns.fence_of(turn_id)), None)
-        limit = self.limits.session_bytes
-        if turn_id is None:
-            return await commit(self.own, change, draft.known, limit=limit)
-        fenced = structs.replace(change, fence=self.turns.fence_of(turn_id))
-        try:
-            return await commit(self.own, fenced, draft.known, limit=limit)
-        except Fenced:  # or the store's clock went back, in a failover
-            if not await self.turns.still_has(change.session_id, turn_id):
-                raise
-            return await commit(self.own, change, draft.known, limit=limit)
-
-    def _watch_size(self, session_id: str, size: int) -> None:
-        if size >= self.limits.warn_bytes:
-            self._large[session_id] = size
-        else:
-            self._large.pop(session_id, None)
-
-    async def _older(self, session: UniversalSession) -> Sequence[bytes]:
-        stored = await self.own.read(session.id, touch=False)
-        if stored is not None and stored.start:
-            raise Unavailable(
-                "earlier turns were changed, and not all of them can be read now; save it again later"
-            )
-        return stored.lines[: session.history.older] if stored else ()
-
-    def _check_sizes(self, lines: Iterable[bytes]) -> None:
-        limit = self.limits.turn_bytes
-        for line in lines:
-            if len(line) > limit:
-                raise TooLarge(
-                    f"a turn has {len(line):,} bytes; the limit is {limit:,}. Keep the large part elsewhere and "
-                    "put a reference into the turn, or raise limits.turn_bytes"
-                )
-
-    async def _records(
-        self,
-        session: UniversalSession,
-        turns: Iterable[Turn],
-        given: Iterable[Execution],
-        ttl: TimesToLive | None,
-    ) -> list[Record]:
-        executions = {
-            turn.id: Execution.of_turn(turn, session.id, session.backend)
-            for turn in turns
-            if isinstance(turn.id, str) and isinstance(turn.flow_id, str)
-        }
-        executions |= {execution.id: execution for execution in given}
-        return [record for execution in executions.values() for record in await self._encode(execution, ttl)]
-
-    async def _encode(self, execution: Execution, ttl: TimesToLive | None) -> list[Record]:
-        kept = ttl or self.ttl
-        form = await self.forms.to_write(execution.session_id or execution.id)
-        return encode_execution(execution, form, ttl=kept.execution, history_ttl=kept.history)
 
     @traced("load", "state")
     async def load(self, session_id: str, *, last: int | None = None) -> Loaded:
@@ -297,28 +195,8 @@ class SessionManager:
         self.meter.counts[loaded.state] += 1
 
     async def _loaded(self, session_id: str, reading: Awaitable[Stored | None]) -> Loaded:
-        try:
-            with within(self.budget):
-                stored = await reading
-                session = await self._decoded(session_id, stored) if stored is not None else None
-            if stored is None or session is None:
-                return Loaded("absent", reason=f"no session {session_id!r}: it has expired or never was")
-            return Loaded("found", session, behind=stored.behind)
-        except Newer as error:
-            return Loaded("newer", reason=_left_alone(session_id, error))
-        except Damaged as error:
-            return Loaded("damaged", reason=_left_alone(session_id, error))
-        except Sealed as error:
-            return Loaded("sealed", reason=str(error))
-        except StoreError as error:
-            return Loaded("unavailable", reason=str(error))
-
-    async def _decoded(self, session_id: str, stored: Stored) -> UniversalSession | None:
-        """The session; None if what lies under its name is somebody else's."""
-        with acting_as(stored.shared_by or acting()):  # who has its keys
-            form = await self.forms.of_stored(session_id, stored)
-        session = decode_session(session_id, stored, form)
-        return remember(session, self.store, stored) if is_whose_name_it_bears(session, stored) else None
+        with within(self.budget):
+            return await self._loader.loaded(session_id, reading)
 
     async def load_session(self, session_id: str, *, last: int | None = None) -> UniversalSession | None:
         """A session by its id, or None if there is none or the store cannot say (`load` tells which).
@@ -328,13 +206,7 @@ class SessionManager:
             Damaged, Newer, Sealed: something is stored under the id that this version must not touch.
         """
         loaded = await self.load(session_id, last=last)
-        if loaded.state == "damaged":
-            raise Damaged(loaded.reason)
-        if loaded.state == "newer":
-            raise Newer(loaded.reason)
-        if loaded.state == "sealed":
-            raise Sealed(loaded.reason)
-        return loaded.session
+        return loaded.need() if loaded.state in ("damaged", "newer", "sealed") else loaded.session
 
     async def require(self, session_id: str, *, last: int | None = None) -> UniversalSession:
         """A session by its id.
@@ -419,7 +291,7 @@ class SessionManager:
         """Store an execution, and its entry in the history of its flow; for ``ttl`` see `save_session`."""
         try:
             with within(self.budget):
-                stored = await self.own.put(await self._encode(execution, ttl))
+                stored = await self._executions.put(execution, ttl or self.ttl)
         except (BadInput, StoreError) as error:
             log.warning("execution %s was not saved: %s", execution.id, type(error).__name__)
             return self._refused(str(error))
@@ -441,11 +313,7 @@ class SessionManager:
             StoreError: the store cannot be reached, or what is stored is damaged.
         """
         with within(self.budget):
-            data = await self.own.execution(execution_id)
-            if data is None:
-                return None
-            form = await self.forms.to_read(session_of(data) or execution_id, "execution", data)
-        return decode_execution(data, form)
+            return await self._executions.get(execution_id)
 
     async def load_history(self, session_id: str, flow_id: str) -> list[dict[str, Any]]:
         """The executions of a flow in a session, oldest first: id, timestamp, question, status, duration_ms.
@@ -454,21 +322,8 @@ class SessionManager:
             StoreError: the store cannot be reached, or what is stored is damaged.
         """
         with within(self.budget):
-            entries = await self.own.entries(session_id, flow_id)
-            form = await self.forms.to_read(session_id, "entry", *entries)
-        return decode_entries(entries, form)
+            return await self._executions.history(session_id, flow_id)
 
     async def health(self) -> Health:
         """How the store is; asks it, unless it is known to be away."""
-        return await health_of(self.store, self.meter, self._large, enabled=self.enabled)
-
-
-def _left_alone(session_id: str, error: Exception) -> str:
-    """What an error says; of a stored session that is neither used nor overwritten, where to look too."""
-    if not isinstance(error, Unreadable) or isinstance(error, Sealed):
-        return str(error)
-    what = "is newer than this version" if isinstance(error, Newer) else "is damaged"
-    return (
-        f"session {session_id!r} {what} and was left as it is: {error}. To see what is there: flywheel sessions "
-        f"show --raw {session_id}"
-    )
+        return await health_of(self.store, self.meter, self._saver.large, enabled=self.enabled)
