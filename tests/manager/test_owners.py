@@ -11,7 +11,8 @@ import pytest
 from agentic_flywheel import SessionManager, UniversalSession
 from agentic_flywheel.config import Limits
 from agentic_flywheel.errors import BadInput, SessionNotFound
-from agentic_flywheel.manager.owners import OWNER, hand_over, share
+from agentic_flywheel.manager import hand_over, share
+from agentic_flywheel.manager.owners import OWNER
 from agentic_flywheel.session import InFlight, new_id
 from agentic_flywheel.session.principal import principal_of
 from agentic_flywheel.stores.owned import NOBODY, acting_as

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from ..backends import FlowRegistry
 from ..config import Settings
 from ..errors import SessionNotFound
-from ..manager import Found, Interrupted, SessionManager
+from ..manager import Found, SessionManager
 from ..session import UniversalSession, check_session_id
 from ..wiring import open_flows, open_manager
 from .asking import Asker, Reply, Request
 from .once import Gate, execution_of
 from .packet import LAST, TOKENS, Form, Packet, pack, turns_within
 from .records import Records
+from .resumed import Resumed
 from .settling import Settler, has_unsettled
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """A session to go on with.
-
-    ``behind`` says that the store is away and that this is what is known on this machine. ``interrupted`` is the
-    question that was begun and never answered, because its process died; it is not run again unasked.
-    """
-
-    session: UniversalSession
-    behind: bool
-    interrupted: Interrupted | None
 
 
 class Flywheel:

@@ -17,7 +17,6 @@ from ..secrecy import Mask
 from ..session import Execution, History, InFlight, UniversalSession, check_session_id, new_id, now
 from ..stores import Store, Stored
 from ..stores.deadline import within
-from ..stores.names import name_of
 from ..stores.owned import OwnedStore
 from ..tracing import span, traced
 from .changes import origin_of, stand_in
@@ -25,7 +24,7 @@ from .executions import Executions
 from .health import health_of
 from .loading import Loader, left_alone
 from .meter import Meter
-from .owners import refuse_reader, share_record
+from .owners import refuse_reader
 from .results import Health, Loaded, Saved
 from .saving import Saver
 from .turns import Found, TurnsInFlight
@@ -296,15 +295,6 @@ class SessionManager:
             log.warning("execution %s was not saved: %s", execution.id, type(error).__name__)
             return self._refused(str(error))
         return self._saved(pending=not stored)
-
-    async def put_share(self, session_id: str, reader: str, owner: str) -> None:
-        """Note whose session a reader may read under this handle; for `agentic_flywheel.manager.owners`.
-
-        Raises:
-            StoreError: it cannot be noted.
-        """
-        with within(self.budget):
-            await self.store.put([share_record(name_of(reader, session_id), owner, self.ttl.session)])
 
     async def load_execution(self, execution_id: str) -> Execution | None:
         """An execution by its id, also after its session has ended; None if there is none.

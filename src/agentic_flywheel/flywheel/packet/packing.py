@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...codec import title_of
 from ...errors import BadInput
 from ...jsontext import sendable
+from ...manager import Interrupted
 from ...session import Turn, UniversalSession
 from ...session.values import plain_fields
+from ..resumed import Resumed
 from .fitting import Fitted, Part, fit, those_that_fit, until_full, weight_of_all
 from .model import LeftOut, Packet
 from .scale import Form, Scale
 from .telling import EXCERPT, excerpt, line_of, minute, opening
 from .tokens import LIGHTEST, SIXTHS, longest
-
-if TYPE_CHECKING:
-    from ...manager import Interrupted
-    from ..conversation import Resumed
 
 TOKENS = 2000
 LAST = 10
