@@ -415,6 +415,18 @@ class TestForgetting:
         turns = [len(each.get("history", ())) / 2 for each in sent(flowise)]
         assert turns[-1] == expected
 
+    async def test_half_an_emoji_goes_along(
+        self, flowise: FlowiseServer, connect: Connect, session: UniversalSession
+    ) -> None:
+        """A text that UTF-8 cannot carry is neither a reason to fail nor to leave its turn out."""
+        for number in range(2):
+            session.record(question=f"half of {number}: \ud83d", response="yes", flow_id="f")
+        flow = FlowiseFlow("f", connect(flowise), COUNTER)
+        await turn(flow, session, "a", replay=list(session.history)[-1:])
+        await turn(flow, session, "b")
+        told = [each["content"] for each in sent(flowise)[1]["history"]]
+        assert told == ["half of 0: \ud83d", "yes", "half of 1: \ud83d", "yes"]
+
     async def test_a_conversation_that_is_whole_is_told_nothing(
         self, flowise: FlowiseServer, counter: FlowiseFlow, session: UniversalSession
     ) -> None:
