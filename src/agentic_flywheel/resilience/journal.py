@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 DEFAULT_LIMIT = 256 * 1024**2
 LONG_LOG = 8 * 1024**2  # bytes
-CHECKPOINTS = 5  # in a row; while others append all the time, one alone never gets to the end
+TIDY_SECONDS = 0.1  # that who appends waits at most, where somebody stands still who reads
 PAGE = 500
 TICK_SECONDS = 0.004  # of the file system's clock
 
@@ -182,12 +182,12 @@ class Journal:
     async def tidy(self) -> None:
         """Bring what was appended from the log beside the file into the file, once that has become long.
 
-        This waits for the disk. It has a connection of its own, so that nobody who appends waits with it.
+        This waits for the disk. It has a connection of its own, so that who appends waits for the end of it only.
         """
         log = _stamp(self._paths[1])
         if log is None or log[1] < LONG_LOG:
             return
-        beside = SqliteFile(self.path, file.prepare)
+        beside = SqliteFile(self.path, file.prepare, busy_seconds=TIDY_SECONDS)
         try:
             await beside.call(_checkpoint)
         finally:
@@ -239,11 +239,13 @@ def _lock(db: sqlite3.Connection) -> bool:
 
 
 def _checkpoint(db: sqlite3.Connection) -> None:
-    """Bring the log into the file, and what was appended meanwhile: only then the log begins anew."""
-    for _ in range(CHECKPOINTS):
-        _, there, done = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if there == done:
-            return
+    """Bring the log into the file, and have it begin anew.
+
+    While others append all the time, one that holds up nobody never gets to the end; the second one holds them up
+    for the little that is left.
+    """
+    db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    db.execute("PRAGMA wal_checkpoint(RESTART)")
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
