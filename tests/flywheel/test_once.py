@@ -280,6 +280,19 @@ class TestWhileRedisIsAway:
         assert (await askers.open().ask("why", session_id=session_id, request_key="key")).repeated
         assert askers.runs == ["why"]
 
+    async def test_what_another_process_recorded(self, askers: Askers, outage: Outage) -> None:
+        """A request that was answered while Redis is away is answered by that, in the other processes, too."""
+        session_id = await new_session(askers)
+        outage.server.kill()
+        flywheel, other = askers.open(), askers.open()
+        for each in (flywheel, other):
+            await until_open(each.sessions)
+        askers.go()
+        asked = (flywheel, other, flywheel)
+        replies = [await each.ask("why", session_id=session_id, request_key="key") for each in asked]
+        assert [reply.repeated for reply in replies] == [False, True, True]
+        assert askers.runs == ["why"]
+
     async def test_away_while_a_turn_runs(self, askers: Askers, outage: Outage) -> None:
         """A turn that runs when Redis goes away keeps its session, for the processes of its machine."""
         session_id = await new_session(askers)

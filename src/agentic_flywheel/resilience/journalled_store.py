@@ -177,7 +177,8 @@ class JournalledStore(Store):
     async def _waiting(self, *name: str) -> list[Record]:
         """What waits of an execution or a history; looked for before the store is asked, since it may get there."""
         await self.replayer.holds("")
-        if not self.replayer.holds_any:
+        # A replayer at work does not see what other processes accept meanwhile.
+        if not (self.replayer.holds_any or self.replayer.is_at_work) or not self.journal.exists:
             return []
         try:
             return await self.journal.records_of(*name)

@@ -114,14 +114,14 @@ class Replayer:
         cannot be read holds up nobody.
         """
         # Before a look of another caller is over, what it finds is not known.
-        if not self._is_at_work and (self._journal.changed() or self._looking):
+        if not self.is_at_work and (self._journal.changed() or self._looking):
             await self._look_for_others()
         return session_id in self._held
 
     async def may_be_claimed(self, session_id: str) -> bool:
         """Whether a process of this machine may have claimed a session in the journal."""
         await self.holds(session_id)
-        return self._is_at_work or session_id in self._claimed
+        return self.is_at_work or session_id in self._claimed
 
     async def _look_for_others(self) -> None:
         self._looking += 1
@@ -150,12 +150,13 @@ class Replayer:
 
     def start(self) -> None:
         """See to it that the store is probed and the journal replayed until all is well."""
-        if not self._is_at_work:
+        if not self.is_at_work:
             # In a context of its own: the deadline of the operation that started it is not ours.
             self._task = asyncio.create_task(self._run(), context=Context())
 
     @property
-    def _is_at_work(self) -> bool:
+    def is_at_work(self) -> bool:
+        """Whether the store is probed and the journal replayed now."""
         task = self._task
         return task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop()
 
