@@ -123,15 +123,19 @@ async def test_arguments_win(session: UniversalSession, tmp_path: Path, monkeypa
     }.items():
         monkeypatch.setenv(f"FLYWHEEL_{name}", value)
     path = tmp_path / "mine.db"
-    limits = Limits(turn_bytes=100)
-    manager = RedisSessionManager(
-        True, 60, f"sqlite://{path}", execution_ttl_seconds=0, history_ttl_seconds=7, limits=limits
-    )
-    async with manager:
-        assert (manager.ttl.session, manager.ttl.execution, manager.ttl.history) == (60, 0, 7)
-        assert (await manager.save_session(session)).reason is not None
-        manager.limits = Limits()
-        assert (await manager.save_session(session)).where == str(path)
+    for turn_bytes, outcome in ((100, "refused"), (1000, "stored")):
+        manager = RedisSessionManager(
+            True,
+            60,
+            f"sqlite://{path}",
+            execution_ttl_seconds=0,
+            history_ttl_seconds=7,
+            limits=Limits(turn_bytes=turn_bytes),
+        )
+        async with manager:
+            assert (manager.ttl.session, manager.ttl.execution, manager.ttl.history) == (60, 0, 7)
+            saved = await manager.save_session(session)
+            assert (saved.outcome, saved.where) == (outcome, str(path))
     assert path.exists()
 
 
