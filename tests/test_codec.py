@@ -241,18 +241,19 @@ def test_summary() -> None:
     """A summary is made of the head alone, and is called as the metadata or else the topic say."""
     session = UniversalSession.from_json(PUBLISHED)
     packed, last_active = encode_head(session, PLAIN)
-    summary = summarize(Listed(session.id, packed, last_active, 17))
+    summary = summarize(Listed(session.id, packed, last_active, 17), PLAIN)
     assert (summary.id, summary.backend, summary.status) == ("session_abc123", "flowise", "active")
     assert (summary.title, summary.turns) == ("structural tension", 17)
     assert summary.current_flow_id == "csv2507"
     assert (summary.created_at, summary.last_active) == ("2025-11-18T10:00:00Z", "2025-11-18T10:05:00Z")
     session.metadata["title"] = "a title"
-    assert summarize(Listed(session.id, *encode_head(session, PLAIN), 0)).title == "a title"
+    assert summarize(Listed(session.id, *encode_head(session, PLAIN), 0), PLAIN).title == "a title"
 
 
 def test_summary_of_odd_heads() -> None:
     """Titles and times that are no text are left out of a summary."""
-    summary = summarize(Listed("s", head(metadata={"title": 5, "created_at": 7}, context={"topic": []}), None, 0))
+    odd = head(metadata={"title": 5, "created_at": 7}, context={"topic": []})
+    summary = summarize(Listed("s", odd, None, 0), PLAIN)
     assert (summary.title, summary.created_at, summary.last_active) == (None, None, None)
 
 

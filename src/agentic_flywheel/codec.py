@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from .errors import BadInput, Damaged, Unstorable
+from .errors import BadInput, Damaged, Sealed, Unstorable
 from .jsontext import decode, encode
 from .secrecy import PLAIN, Form
 from .secrecy.sealing import SEALED
@@ -91,17 +92,18 @@ def decode_session(session_id: str, stored: Stored, form: Form | None = None) ->
     return session
 
 
-def summarize(listed: Listed) -> Summary:
-    """The summary of a stored session.
+def summarize(listed: Listed, form: Form) -> Summary:
+    """The summary of a stored session; without its title, if that is sealed and the form does not open it.
 
     Raises:
         Damaged: its head is no session's.
+        Newer: it has a schema that this version does not know.
     """
     stored = Stored(None, listed.head, listed.last_active, ())  # type: ignore[arg-type]  # no mark needed
     session = decode_session(listed.session_id, stored)
     return Summary(
         id=session.id,
-        title=title_of(session),
+        title=_title(session, stored, form),
         backend=session.backend,
         status=session.status,
         current_flow_id=session.current_flow_id,
@@ -110,6 +112,13 @@ def summarize(listed: Listed) -> Summary:
         last_active=_text(session.metadata.get("last_active")),
         size=listed.size,
     )
+
+
+def _title(closed: UniversalSession, stored: Stored, form: Form) -> str | None:
+    if SEALED in closed.extra:
+        with suppress(Sealed, Damaged):
+            return title_of(decode_session(closed.id, stored, form))
+    return title_of(closed)
 
 
 def title_of(session: UniversalSession) -> str | None:

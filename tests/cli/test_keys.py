@@ -32,8 +32,10 @@ async def test_rotating(master: str, state: Path, monkeypatch: pytest.MonkeyPatc
     assert flywheel("keys", "rotate", "--json").json == {"sessions": 2, "wrapped": 2, "ended": 0, "failed": {}}
     monkeypatch.setenv("FLYWHEEL_MASTER_KEYS", newer)
     assert "question 1" in flywheel("sessions", "show", "a").text
+    assert "about a" in flywheel("sessions", "list").text
     monkeypatch.setenv("FLYWHEEL_MASTER_KEYS", master)
     assert "is wrapped by the master key" in fails(1, "sessions", "show", "a")
+    assert [line["title"] for line in flywheel("sessions", "list", "--json").json] == [None, None]
     done = flywheel("keys", "rotate")
     assert done.code == 1
     assert "failed: a: the key of session 'a' is wrapped by" in done.errors

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from agentic_flywheel import SessionManager, UniversalSession
+from agentic_flywheel.codec import title_of
 from agentic_flywheel.config import EncryptionSettings, SecretSettings, Settings, StoreSettings
 from agentic_flywheel.errors import ConfigError, Sealed, StoreError
 from agentic_flywheel.jsontext import decode, encode
@@ -85,7 +86,12 @@ async def test_all_comes_back(place: Place) -> None:
         assert found is not None
         assert found.turn.question == WORDS
         (listed,) = await other.list_sessions()
-        assert (listed.id, listed.turns, listed.current_flow_id, listed.title) == (session.id, 2, "f", None)
+        assert (listed.id, listed.turns, listed.current_flow_id, listed.title) == (
+            session.id,
+            2,
+            "f",
+            title_of(session),
+        )
         fork = await other.fork_session(session.id)
         assert (await other.require(fork.id)).history == session.history
 
@@ -173,7 +179,7 @@ async def test_without_the_master_key(place: Place, monkeypatch: pytest.MonkeyPa
                 await stranger.require(session.id)
             with pytest.raises(Sealed, match=advice):
                 await stranger.load_execution(execution_id)
-            assert [each.id for each in await stranger.list_sessions()] == [session.id]
+            assert [(each.id, each.title) for each in await stranger.list_sessions()] == [(session.id, None)]
     monkeypatch.setenv("FLYWHEEL_MASTER_KEYS", MASTER)
     async with open_manager(place.settings) as manager:
         assert await manager.require(session.id) == session

@@ -256,13 +256,17 @@ class SessionManager:
             return await self.own.delete(session_id, deleted_at=now(), ttl=TOMBSTONE_SECONDS)
 
     async def list_sessions(self, limit: int = 20) -> list[Summary]:
-        """Summaries of one's own sessions used last, newest first; histories are not read, nothing is touched."""
+        """Summaries of one's own sessions used last, newest first; histories are not read, nothing is touched.
+
+        An encrypted session whose key cannot be had is listed without its title.
+        """
         summaries = []
         with within(self.budget):
             recent = await self.own.recent(limit)
-        for listed in recent:
+            forms = await self.forms.of_listed(recent)
+        for listed, form in zip(recent, forms, strict=True):
             try:
-                summaries.append(summarize(listed))
+                summaries.append(summarize(listed, form))
             except (Damaged, Newer) as error:
                 log.warning("a session is left out of the listing: %s", type(error).__name__)
         return summaries

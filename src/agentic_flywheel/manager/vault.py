@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import Damaged, Sealed, Unavailable
+from ..errors import Damaged, FlywheelError, Sealed, Unavailable
 from ..jsontext import decode
 from ..secrecy import Form, Mask
 from ..secrecy.form import sealed_in
 from ..secrecy.sealing import SEALED, MasterKeys, SessionKeys, new_key
 from ..session import UniversalSession, now
-from ..stores import Stored
+from ..stores import Listed, Stored
 from ..stores.names import parts_of, shown
 from ..stores.owned import acting, acting_as
 
 if TYPE_CHECKING:
     from .sessions import SessionManager
 
+log = logging.getLogger(__name__)
+
 REMEMBERED = 10_000  # sessions whose keys a process has in memory
+AT_ONCE = 200  # sessions of a listing whose keys are read together; the last of more would not be answered in time
 
 
 @dataclass(slots=True)
@@ -207,6 +212,22 @@ class Forms:
         # The newest turn, too: it may be sealed with a key that was made after the head was written.
         of_turns = await self.to_read(session_id, "turn", *stored.lines[-1:])
         return form if of_turns.keys is None else of_turns
+
+    async def of_listed(self, listed: Sequence[Listed]) -> list[Form]:
+        """For the heads of a listing, whose keys are read together; where they cannot be had, `open`."""
+        if self.vault is None:
+            return [self.open] * len(listed)
+        forms: list[Form] = []
+        for first in range(0, len(listed), AT_ONCE):
+            forms += await asyncio.gather(*map(self._of_listed, listed[first : first + AT_ONCE]))
+        return forms
+
+    async def _of_listed(self, listed: Listed) -> Form:
+        try:
+            return await self.to_read(listed.session_id, "head", listed.head)
+        except FlywheelError as error:
+            log.debug("session %s is listed without its title: %s", listed.session_id, type(error).__name__)
+            return self.open
 
 
 def _sealed_texts(kind: str, data: bytes) -> Iterable[str]:
