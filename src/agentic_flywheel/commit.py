@@ -17,7 +17,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .codec import decode_session, interleave, later, merge_heads, missing, put_back
-from .errors import Conflict, Damaged, Misconfigured, Unavailable
+from .errors import Conflict, Damaged, Deleted, Misconfigured, Unavailable
+from .jsontext import decode
+from .secrecy.form import keys_in
 from .stores import Change, Mark, Store, Stored
 from .stores.base import new_version
 from .stores.names import id_of, shown
@@ -54,6 +56,7 @@ async def commit(
     known: Sequence[bytes] = (),
     *,
     limit: int,
+    behind_others: bool = False,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Committed:
     """Write a change; rebase and try again while others write.
@@ -66,10 +69,13 @@ async def commit(
         known: the lines that the writer read or wrote before ``change.added``; from them a store that has
             lost turns (flushed, restored from an old copy) gets them back.
         limit: the greatest size of a session, in bytes.
+        behind_others: only put it behind what others added, if it is based on anything.
         pause: how to wait; seconds.
 
     Raises:
-        TooLarge, Deleted, Unavailable, Misconfigured: as `Store.write`.
+        Conflict: it can not be put ``behind_others``: the session is gone, or is another one than it was based on.
+        TooLarge, Unavailable, Misconfigured: as `Store.write`.
+        Deleted: as `Store.write`; or another session was begun under the id, and the keys of this one were erased.
         Newer: what stands there is a document that this version must not touch.
         Damaged: what stands there is none, and cannot be moved aside.
     """
@@ -80,7 +86,8 @@ async def commit(
         except (Conflict, Damaged):
             if tried > 1:  # meet again at different moments
                 await pause(random.uniform(0, min(LONGEST_PAUSE, 0.001 * 2**tried)))  # noqa: S311  # no secret
-            attempt, moved = await _next_attempt(store, change, known)
+            strict = behind_others and change.base is not None and aside is None
+            attempt, moved = await _next_attempt(store, change, known, strict=strict)
             aside = moved or aside
         else:
             final = attempt.change
@@ -94,17 +101,19 @@ def _first_attempt(change: Change) -> _Attempt:
     return _Attempt(change, change.base.total if change.base else 0, change.added)
 
 
-async def _next_attempt(store: Store, change: Change, known: Sequence[bytes]) -> tuple[_Attempt, str | None]:
+async def _next_attempt(
+    store: Store, change: Change, known: Sequence[bytes], *, strict: bool
+) -> tuple[_Attempt, str | None]:
     """The change on top of what is there now; where a damaged document is that was moved aside for it."""
     try:
-        return await _rebase(store, change, known), None
+        return await _rebase(store, change, known, strict=strict), None
     except Damaged:
         try:
             raw = await store.raw(change.session_id)
         except Unavailable:
             return _first_attempt(change), None
     try:
-        return await _rebase(store, change, known), None
+        return await _rebase(store, change, known, strict=strict), None
     except Damaged as error:  # these very bytes, if they are still there
         return _first_attempt(change), await _set_aside(store, change.session_id, raw, error)
 
@@ -121,18 +130,23 @@ async def _set_aside(store: Store, session_id: str, raw: bytes | None, error: Da
     return where
 
 
-async def _rebase(store: Store, change: Change, known: Sequence[bytes]) -> _Attempt:
+async def _rebase(store: Store, change: Change, known: Sequence[bytes], *, strict: bool) -> _Attempt:
     base = change.base
     # The turn before our base's end is read too: if it is not the one that we know there, the store has lost
     # turns since (it was flushed, or is an old copy) and was written again by others.
     seam = max(base.total - 1, 0) if base else 0
     try:
         current = await _read(store, change.session_id, after=seam)
-        if current is None:
+        if current is None and not strict:
             return _anew(change, known)
+        if current is None:
+            raise Conflict(change.session_id, "absent")
         decode_session(id_of(change.session_id), current)  # what this version must not touch is not merged with
         if base is not None and _goes_on(current, base, seam, known):
             return _after_others(change, current.cut(None, base.total - seam), base.total)
+        if strict:
+            raise Conflict(change.session_id, "changed")
+        _refuse_erased(change, current)
         if current.start:
             current = await _read(store, change.session_id)
     except Unavailable:  # then the change itself is what is to be kept
@@ -158,6 +172,21 @@ def _goes_on(current: Stored, base: Mark, seam: int, known: Sequence[bytes]) -> 
     if current.foreign or current.mark.epoch != base.epoch or current.mark.total < base.total:
         return False
     return base.total == seam or not known or not missing(known[-1:], current.lines[:1])
+
+
+def _refuse_erased(change: Change, current: Stored) -> None:
+    """Keep what nobody can read out of a session that was begun after the one that it is for was deleted.
+
+    Raises:
+        Deleted: that was so: they begin at different moments, and no key has sealed something in both.
+    """
+    if change.base is None or change.base.epoch == current.mark.epoch:
+        return
+    ours, theirs = decode(change.head), decode(current.head)
+    begun = [head.get("metadata", {}).get("created_at") for head in (ours, theirs)]
+    keys = [keys_in(head) for head in (ours, theirs)]
+    if begun[0] != begun[1] and all(keys) and keys[0].isdisjoint(keys[1]):
+        raise Deleted("the session was deleted, and another one was begun under its id")
 
 
 def _anew(change: Change, known: Sequence[bytes]) -> _Attempt:

@@ -143,6 +143,19 @@ async def test_edited_turns_are_written_again(place: Place) -> None:
         assert WORDS.encode() not in await place.kept()
 
 
+async def test_a_history_of_another_session_is_sealed_anew(place: Place) -> None:
+    """What a session takes over from another one can be read with its own keys."""
+    async with open_manager(place.settings) as manager:
+        session, other = talk(), talk("from the other")
+        for each in (session, other):
+            assert await manager.save_session(each)
+        session.history = (await manager.require(other.id)).history
+        assert await manager.save_session(session)
+        assert questions(session) == questions(other)
+    async with open_manager(place.settings) as again:
+        assert questions(await again.require(session.id)) == questions(other)
+
+
 async def test_turns_without_an_id_are_known(place: Place) -> None:
     """Others write such; what is said twice is there twice, and a write that is repeated is there once."""
     async with open_manager(place.settings) as one, open_manager(place.settings) as two:

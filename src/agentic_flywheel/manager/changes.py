@@ -11,6 +11,7 @@ from msgspec import Struct
 from ..codec import encode_head, later, merge_heads, missing
 from ..commit import Committed
 from ..errors import BadInput, Sealed
+from ..jsontext import decode, encode
 from ..secrecy import Form
 from ..session import History, Turn, UniversalSession
 from ..session.history import text_id
@@ -78,6 +79,18 @@ def stand_in(session_id: str, backend: str, store: Store, form: Form) -> Univers
     return session
 
 
+def reseal(session: UniversalSession, origin: Origin, form: Form) -> None:
+    """Have what is known of a session in another form: it has other keys by now.
+
+    Raises:
+        Sealed, Damaged: what is known cannot be opened any more.
+    """
+    if origin.head is not None:
+        before = (origin.history or session.history).form
+        origin.head = encode(form.write_head(before.read_head(decode(origin.head))))
+    session.history.rewrite(form)
+
+
 def draft_of(session: UniversalSession, origin: Origin, older: Sequence[bytes], *, ttl: int, form: Form) -> Draft:
     """What a save has to write.
 
@@ -92,7 +105,7 @@ def draft_of(session: UniversalSession, origin: Origin, older: Sequence[bytes], 
         Unstorable: a value has no JSON form; names the path.
     """
     history = session.history
-    if origin.mark is None:  # it may come from another store, or from another session
+    if origin.mark is None or origin.history is not history:  # it may come from another store, or another session
         history.rewrite(form)
     history.form = form
     known = history.stored_lines() or ()  # first: it notices edits, after which all lines are new ones

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from msgspec import structs
 
 from ..commit import Committed, commit
 from ..config import Limits, TimesToLive
-from ..errors import Fenced, TooLarge, Unavailable
+from ..errors import Conflict, Fenced, TooLarge, Unavailable
 from ..session import Execution, InFlight, UniversalSession, check_session_id
 from ..stores import Change, Store
-from .changes import Draft, Origin, adopt, draft_of, rewrites
+from .changes import Draft, Origin, adopt, draft_of, reseal, rewrites
 from .executions import Executions
 from .owners import refuse_reader, sign
 from .turns import TurnsInFlight
@@ -62,12 +63,30 @@ class Saver:
         refuse_reader(session)
         if origin.mark is None:
             sign(session)
+        write = partial(self._save, session, origin, list(given), ttl, under, ends=ends)
+        try:
+            return await write(behind_others=self._forms.vault is not None)
+        except Conflict:  # it is gone, or was deleted and begun again: its keys may be others by now
+            reseal(session, origin, await self._forms.to_write(session.id, anew=True))
+            return await write(behind_others=False)
+
+    async def _save(
+        self,
+        session: UniversalSession,
+        origin: Origin,
+        given: Sequence[Execution],
+        ttl: TimesToLive,
+        under: InFlight | None,
+        *,
+        ends: bool,
+        behind_others: bool,
+    ) -> Committed:
         draft = await self._draft(session, origin, ttl.session)
         self._check_sizes(draft.written)
         records = await self._executions.of_turns(session, draft.fresh, given, ttl)
         releases = await self._turns.ending(under) if under and ends else None
         change = structs.replace(draft.change, records=records, releases=releases)
-        done = await self._commit(change, draft, under)
+        done = await self._commit(change, draft, under, behind_others=behind_others)
         if under and releases and not done.mark.pending:
             self._turns.ended(under)
         adopt(session, origin, draft, done)
@@ -99,20 +118,23 @@ class Saver:
                     "put a reference into the turn, or raise limits.turn_bytes"
                 )
 
-    async def _commit(self, change: Change, draft: Draft, under: InFlight | None) -> Committed:
+    async def _commit(
+        self, change: Change, draft: Draft, under: InFlight | None, *, behind_others: bool
+    ) -> Committed:
         """Write a change, under the claim of a turn: the one that is named, or that it brings."""
         turn_ids = [under.turn_id] if under else [turn.id for turn in draft.fresh]
         turn_id = next((turn_id for turn_id in turn_ids if self._turns.fence_of(turn_id)), None)
         limit = self._limits.session_bytes
+        write = partial(commit, self._own, known=draft.known, limit=limit, behind_others=behind_others)
         if turn_id is None:
-            return await commit(self._own, change, draft.known, limit=limit)
+            return await write(change)
         fenced = structs.replace(change, fence=self._turns.fence_of(turn_id))
         try:
-            return await commit(self._own, fenced, draft.known, limit=limit)
+            return await write(fenced)
         except Fenced:  # or the store's clock went back, in a failover
             if not await self._turns.still_has(change.session_id, turn_id):
                 raise
-            return await commit(self._own, change, draft.known, limit=limit)
+            return await write(change)
 
     def _watch_size(self, session_id: str, size: int) -> None:
         if size >= self._limits.warn_bytes:

@@ -98,5 +98,10 @@ def sealed_in(document: Any, kind: str) -> bool:
     return is_sealed(sealed) and document.keys() <= {SEALED, *_READABLE[kind]}
 
 
+def keys_in(head: Any) -> set[str]:
+    """The ids of the keys with which a stored head, or some of its values, are sealed."""
+    return {sealed[:8] for sealed in head[SEALED].values()} if sealed_in(head, "head") else set()
+
+
 PLAIN = Form(UNMASKED)
 """Neither masks nor seals."""
