@@ -9,7 +9,7 @@ from typing import Any
 
 from ..backends import Answer, Flow, FlowRegistry, Question
 from ..backends.recent import Recent
-from ..errors import FlowFailed
+from ..errors import FlowFailed, SessionNotFound, StoreError
 from ..manager import Loaded, Saved, SessionManager
 from ..session import Execution, InFlight, UniversalSession
 from .once import Busy, Gate, turn_id_for
@@ -69,8 +69,13 @@ class Asker:
         """Ask in a new session; for the errors see `Flywheel.ask`."""
         flow = self._flows.choose(request.flow, None)
         session = UniversalSession(backend=flow.backend, current_flow_id=flow.id)
-        await self._sessions.save_session(session)
-        return await self._ask(session.id, flow, request)
+        saved = await self._sessions.save_session(session)
+        try:
+            return await self._ask(session.id, flow, request)
+        except SessionNotFound as error:
+            if saved.outcome == "refused":
+                raise StoreError(f"no session could be begun: {saved.reason}") from error
+            raise
 
     async def go_on(self, session_id: str, request: Request) -> Reply:
         """Ask in a session; for the errors see `Flywheel.ask`."""

@@ -94,6 +94,7 @@ class Flywheel:
 
         Raises:
             SessionNotFound, BadSessionId, Damaged, Newer: there is no such session to go on with.
+            StoreError: a new one could not be begun; says why.
             UnknownFlow: no flow of this name is configured.
             FlowFailed: the flow did not answer; that is on record, and the session still works.
             FlowUnsettled: no answer arrived, and the flow may have run; see above.

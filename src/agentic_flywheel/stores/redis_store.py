@@ -215,8 +215,7 @@ class RedisStore(RedisUpkeep):
     async def count(self, owner: str, enough: int) -> int:
         number: int = await self._pipe.one("ZCARD", self._index.key(owner))
         if number >= enough:  # what has expired is still in the index
-            await self.recent(number, owner)
-            number = await self._pipe.one("ZCARD", self._index.key(owner))
+            number -= await self._sweeper.sweep(owner, await self._pipe.one(*self._index.page(owner, 0, number)))
         return number
 
     async def _listed(self, session_ids: list[str]) -> tuple[list[Listed], list[str]]:

@@ -16,6 +16,7 @@ from .redis_facts import facts_of, together
 from .redis_index import Index
 from .redis_keys import Keys
 from .redis_lane import Command
+from .redis_sweep import Sweeper
 
 PAGE = 200
 _ERASED = ("session", "execution", "history", "share", "claim", "damaged")
@@ -31,6 +32,7 @@ class RedisUpkeep(Store):
         self._keys = Keys(prefix)
         self._pipe = carrier(url)
         self._index = Index(self._keys.index)
+        self._sweeper = Sweeper(self._pipe, self._keys, self._index)
 
     async def names(self, kind: Kind) -> AsyncIterator[tuple[str, ...]]:
         async for key in self._scan(self._keys.pattern(kind)):
