@@ -339,6 +339,7 @@ async def test_a_session_expires(world: World) -> None:
     await world.wait(11)
     assert not await is_there(world.store)
     assert await world.store.raw("s") is None
+    assert await world.store.count("", 1) == 0
     assert await world.store.recent(10) == []
     assert await names(world.store, "session") == []
 

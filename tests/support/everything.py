@@ -11,6 +11,7 @@ from agentic_flywheel.manager import share
 from agentic_flywheel.session.principal import principal_of
 from agentic_flywheel.stores.owned import acting_as
 from agentic_flywheel.stores.redis_store import RedisStore
+from agentic_flywheel.stores.redis_sweep import Sweeper
 
 ANNA, BEN = principal_of(None, "anna"), principal_of(None, "ben")
 
@@ -35,7 +36,7 @@ async def fails_on(url: str, admin: Pusher) -> list[str]:
             wrong.append(what)
 
     await _do_everything(store, do, admin)
-    await _do_as_users(SessionManager(store), do)
+    await _do_as_users(SessionManager(store), store.sweeper, do)
     await store.close()
     return wrong
 
@@ -68,10 +69,11 @@ async def _do_everything(store: RedisStore, do: Callable[..., Awaitable[None]], 
     await do("delete", sessions.delete_session("s"), bool)
 
 
-async def _do_as_users(sessions: SessionManager, do: Callable[..., Awaitable[None]]) -> None:
+async def _do_as_users(sessions: SessionManager, sweeper: Sweeper, do: Callable[..., Awaitable[None]]) -> None:
     session = UniversalSession(backend="custom", id="s")
     with acting_as(ANNA):
         await do("create one's own", sessions.save_session(session), bool)
+        await do("sweep", sweeper.sample(ANNA), lambda gone: gone == 0)
         await do("count one's own", sessions.store.count(ANNA, 1), lambda count: count == 1)
         await do("share", share(sessions, "s", BEN, allowed=True))
     with acting_as(BEN):

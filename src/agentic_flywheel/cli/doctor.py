@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def doctor(
     context: typer.Context,
     reindex: Annotated[
-        bool, typer.Option("--reindex", help="First find sessions that others wrote, so that they are listed.")
+        bool,
+        typer.Option("--reindex", help="First find sessions that others wrote, and forget those that are gone."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -300,7 +300,10 @@ class Store(ABC):
 
     @abstractmethod
     async def reindex(self) -> int:
-        """Find sessions that others wrote, so that they are listed; how many there are. For upkeep."""
+        """Find sessions that others wrote, so that they are listed, and forget what is gone. For upkeep.
+
+        How many there are.
+        """
 
     @abstractmethod
     async def erase(self, owner: str) -> int:

@@ -15,7 +15,7 @@ from . import redis_layout as layout
 from . import redis_scripts as scripts
 from .base import Change, Claim, Grant, Listed, Mark, Record, Stored
 from .history_entries import newest_of_each
-from .names import name_of
+from .names import name_of, parts_of
 from .redis_client import raise_translated
 from .redis_lane import Command
 from .redis_pieces import PIECE, read_rest
@@ -122,6 +122,8 @@ class RedisStore(RedisUpkeep):
         match raise_translated(answer):
             case [b"stored", stored_revision, total, epoch]:
                 await self._stay_deleted(change, raise_translated(buried))
+                if change.base is None:
+                    self.sweeper.created(parts_of(change.session_id)[0])
                 await self._finish(change, [])
                 return Mark(change.version, epoch.decode(), stored_revision, total, size=len(document))
             case [b"fenced"]:
@@ -215,7 +217,7 @@ class RedisStore(RedisUpkeep):
     async def count(self, owner: str, enough: int) -> int:
         number: int = await self._pipe.one("ZCARD", self._index.key(owner))
         if number >= enough:  # what has expired is still in the index
-            number -= await self._sweeper.sweep(owner, await self._pipe.one(*self._index.page(owner, 0, number)))
+            number -= await self.sweeper.sweep(owner, await self._pipe.one(*self._index.page(owner, 0, number)))
         return number
 
     async def _listed(self, session_ids: list[str]) -> tuple[list[Listed], list[str]]:

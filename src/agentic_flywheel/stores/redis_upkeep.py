@@ -9,7 +9,7 @@ from ..errors import Damaged
 from ..session.times import now
 from . import redis_scripts as scripts
 from .base import ASIDE_SECONDS, Kind, Store
-from .names import parts_of
+from .names import PRINCIPAL, parts_of
 from .redis_carriers import carrier
 from .redis_client import without_password
 from .redis_facts import facts_of, together
@@ -32,7 +32,7 @@ class RedisUpkeep(Store):
         self._keys = Keys(prefix)
         self._pipe = carrier(url)
         self._index = Index(self._keys.index)
-        self._sweeper = Sweeper(self._pipe, self._keys, self._index)
+        self.sweeper = Sweeper(self._pipe, self._keys, self._index)
 
     async def names(self, kind: Kind) -> AsyncIterator[tuple[str, ...]]:
         async for key in self._scan(self._keys.pattern(kind)):
@@ -92,7 +92,17 @@ class RedisUpkeep(Store):
             if stored is not None:
                 await self._pipe.one(*self._index.put(session_id, stored.last_active))
                 count += 1
+        await self._sweep_all()
         return count
+
+    async def _sweep_all(self) -> None:
+        """Take what is gone out of every index, also of owners who do not come back."""
+        owners = {""}
+        async for key in self._scan(self._keys.pattern("index")):
+            owners.add(key.decode(errors="replace").removeprefix(f"{self._keys.index}:"))
+        for owner in filter(lambda owner: not owner or PRINCIPAL.fullmatch(owner), owners):
+            number = await self._pipe.one("ZCARD", self._index.key(owner))
+            await self.sweeper.sweep(owner, await self._pipe.one(*self._index.page(owner, 0, number)))
 
     async def erase(self, owner: str) -> int:
         await self._pipe.one("DEL", self._index.key(owner))
@@ -113,4 +123,5 @@ class RedisUpkeep(Store):
         return facts[0] if len(facts) == 1 else {"primaries": len(facts)} | together(facts)
 
     async def close(self) -> None:
+        await self.sweeper.close()
         await self._pipe.close()
