@@ -190,6 +190,21 @@ def test_an_address_of_another_machine_is_said_in_a_line() -> None:
         listen("nowhere.invalid", 0)
 
 
+async def test_answers_are_sent_at_once() -> None:
+    """Not only when the client has acknowledged their first part: that takes 40 ms on a connection that is kept."""
+    accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+    with listen(HOST, 0) as listener:
+        server = await asyncio.start_server(lambda _, writer: accepted.set_result(writer), sock=listener)
+        _, ours = await asyncio.open_connection(*listener.getsockname())
+        theirs = await accepted
+        assert theirs.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        for writer in (ours, theirs):
+            writer.close()
+            await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+
 def test_bad_settings_are_said_in_a_line(tmp_path: Path) -> None:
     for text, says in (
         ("[http]\nport = 70000", "http.port"),

@@ -46,10 +46,13 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET
     both = addresses[0] == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((addresses[0], port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+        made = socket.create_server((addresses[0], port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, error.strerror)
         raise ConfigError(f"cannot listen on port {port} of {host}: {reason}") from error
+    # asyncio has answers sent at once (TCP_NODELAY) only where a socket says that it speaks TCP. Without, an answer
+    # on a connection that is kept waits 40 ms until the client acknowledges its first part.
+    return socket.socket(made.family, made.type, socket.IPPROTO_TCP, fileno=made.detach())
 
 
 def url_of(listener: socket.socket) -> str:
