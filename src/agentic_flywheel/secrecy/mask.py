@@ -115,7 +115,7 @@ class Mask:
     def of(self, values: dict[str, Any]) -> Masked:
         """Named values, the arguments of a call, as they may be stored."""
         secrets: set[str] = set()
-        masked = {self.text(name): self._value(item, secrets, self._hides(name)) for name, item in values.items()}
+        masked = {self.text(name): self._value(item, secrets, self.hides(name)) for name, item in values.items()}
         longest_first = sorted(secrets, key=len, reverse=True)
         return Masked(masked, tuple(secret for secret in longest_first if len(secret) >= _WORTH_LOOKING_FOR))
 
@@ -125,7 +125,8 @@ class Mask:
             text = pattern.sub(MASK, text)
         return mask_in(text, MASK) if self._standard else text
 
-    def _hides(self, name: str) -> bool:
+    def hides(self, name: str) -> bool:
+        """Whether texts and numbers under a name are masked."""
         if self._standard and looks_like_a_credential(name):
             return name.casefold() not in self._keep
         return bool(self._names) and name.casefold() in self._names
@@ -135,7 +136,7 @@ class Mask:
         for name, item in items:
             if name in passed:
                 continue
-            if not is_harmless(name) or (self._names and self._hides(name)):
+            if not is_harmless(name) or (self._names and self.hides(name)):
                 return False
             if type(item) in _SEARCHED and not self._is_clean_itself(item):
                 return False
@@ -147,7 +148,7 @@ class Mask:
         return self._is_clean(item.items() if isinstance(item, dict) else zip(repeat(""), item, strict=False))
 
     def _field(self, name: str, item: Any) -> Any:
-        return item if name in _IDENTITY else self._value(item, None, self._hides(name))
+        return item if name in _IDENTITY else self._value(item, None, self.hides(name))
 
     def _value(self, value: Any, secrets: set[str] | None, hidden: bool) -> Any:
         if isinstance(value, list):
@@ -170,7 +171,7 @@ class Mask:
             if name in _OPAQUE:
                 return MASK
         return {
-            self.text(name): self._value(item, secrets, hidden or self._hides(name)) for name, item in value.items()
+            self.text(name): self._value(item, secrets, hidden or self.hides(name)) for name, item in value.items()
         }
 
 

@@ -15,6 +15,7 @@ from ...stores.owned import acting_as
 from .forms import Codec, as_bytes
 from .framework import Framework
 from .holds import Hold, Holds
+from .losses import refuse_loss, refuse_losses
 from .outcome import Outcome
 from .problems import Advice
 from .recording import Recorder, Run
@@ -73,6 +74,7 @@ class Call:
         """
         if codec.key not in self._states:
             try:
+                refuse_losses(codec, self._sessions.mask)
                 if self._hold is None:
                     await self.hold()
                 value = codec.load(self.session.context)
@@ -95,6 +97,8 @@ class Call:
         """
         dumps = [(held, held.codec.dump(held.value)) for held in self._states.values()]
         changed = [(held, dump) for held, dump in dumps if as_bytes(dump, held.codec.name) != held.before]
+        for held, dump in changed:
+            refuse_loss(held.codec, dump, self._sessions.mask)
         for held, dump in changed:
             self.session.context[held.codec.key] = dump
         if changed:

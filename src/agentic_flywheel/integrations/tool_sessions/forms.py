@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Protocol
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from ...errors import BadInput, Damaged
 from ...jsontext import encode
@@ -21,6 +21,8 @@ class _Form(Protocol):
     def to_plain(self, value: Any) -> Any: ...
 
     def from_plain(self, value: Any) -> Any: ...
+
+    def schema(self) -> dict[str, Any]: ...
 
 
 class Codec:
@@ -71,6 +73,21 @@ class Codec:
             raise BadInput(f"the state {self.name} was not saved: {type(error).__name__}") from error
         return dumped
 
+    def faults_of(self, dumped: Any) -> str | None:
+        """Why no state can be loaded from this, by field and without the values; None if one can."""
+        try:
+            self._form.from_plain(dumped)
+        except (ValidationError, msgspec.ValidationError) as error:
+            return _faults(error)
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the state, with the names that its fields are stored under; empty if it has none."""
+        try:
+            return self._form.schema()
+        except (PydanticUserError, TypeError):  # it holds what no schema is known of
+            return {}
+
 
 @cache
 def codec_of(kind: Hashable) -> Codec:
@@ -103,9 +120,13 @@ class _PydanticForm:
     def from_plain(self, value: Any) -> Any:
         return self._adapter.validate_json(encode(value), by_alias=True, by_name=True)
 
+    def schema(self) -> dict[str, Any]:
+        return self._adapter.json_schema(by_alias=False)
+
 
 class _MsgspecForm:
     def __init__(self, kind: Any) -> None:
+        self._kind = kind
         self._decoder = msgspec.json.Decoder(kind)
 
     def to_plain(self, value: Any) -> Any:
@@ -113,6 +134,9 @@ class _MsgspecForm:
 
     def from_plain(self, value: Any) -> Any:
         return self._decoder.decode(encode(value))  # not `convert`: that would share what is typed as Any
+
+    def schema(self) -> dict[str, Any]:
+        return msgspec.json.schema(self._kind)
 
 
 def _faults(error: Exception) -> str:
