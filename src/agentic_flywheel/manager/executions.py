@@ -9,7 +9,7 @@ from ..codec import decode_entries, decode_execution, encode_execution, session_
 from ..config import TimesToLive
 from ..session import Execution, Turn, UniversalSession
 from ..stores import Record, Store
-from .vault import Forms
+from .forms import Forms
 
 
 class Executions:

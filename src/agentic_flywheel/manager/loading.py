@@ -10,9 +10,9 @@ from ..session import UniversalSession
 from ..stores import Store, Stored
 from ..stores.owned import acting, acting_as
 from .changes import remember
+from .forms import Forms
 from .owners import is_whose_name_it_bears
 from .results import Loaded
-from .vault import Forms
 
 
 class Loader:

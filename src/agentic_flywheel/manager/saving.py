@@ -14,9 +14,9 @@ from ..session import Execution, InFlight, UniversalSession, check_session_id
 from ..stores import Change, Store
 from .changes import Draft, Origin, adopt, draft_of, reseal, rewrites
 from .executions import Executions
+from .forms import Forms
 from .owners import refuse_reader, sign
 from .turns import TurnsInFlight
-from .vault import Forms
 
 
 class Saver:

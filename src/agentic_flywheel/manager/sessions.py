@@ -21,6 +21,7 @@ from ..stores.owned import OwnedStore
 from ..tracing import span, traced
 from .changes import origin_of, stand_in
 from .executions import Executions
+from .forms import Forms
 from .health import health_of
 from .loading import Loader, left_alone
 from .meter import Meter
@@ -28,7 +29,7 @@ from .owners import refuse_reader
 from .results import Health, Loaded, Saved
 from .saving import Saver
 from .turns import Found, TurnsInFlight
-from .vault import Forms, Vault
+from .vault import Vault
 
 log = logging.getLogger(__name__)
 

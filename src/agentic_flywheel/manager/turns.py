@@ -14,7 +14,7 @@ from ..codec import decode_note, encode_note
 from ..errors import Damaged, Sealed, StoreError
 from ..session import InFlight
 from ..stores import Claim, Grant, Store, Stored
-from .vault import Forms
+from .forms import Forms
 
 log = logging.getLogger(__name__)
 
