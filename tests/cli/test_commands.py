@@ -113,6 +113,37 @@ def test_the_doctor_looks_at_disk_and_eviction(monkeypatch: pytest.MonkeyPatch, 
     assert (report.code, levels(report)["store"]) == (1, "problem")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "harmless", "says"),
+    [("maxmemory", "1", "0", "out of memory"), ("min-replicas-to-write", "1", "0", "too few replicas")],
+)
+def test_the_doctor_finds_a_redis_that_takes_no_writes(
+    monkeypatch: pytest.MonkeyPatch, own_server: Server, option: str, value: str, harmless: str, says: str
+) -> None:
+    """Its journal takes them meanwhile, which is not to say that all is well."""
+    monkeypatch.setenv("FLYWHEEL_REDIS_URL", own_server.url)
+    with Redis.from_url(own_server.url) as client:
+        client.config_set(option, value)
+        report = flywheel("doctor", "--json")
+        client.config_set(option, harmless)
+    assert (report.code, levels(report)["store"], levels(report)["round trip"]) == (1, "ok", "problem")
+    (finding,) = [f for f in report.json["findings"] if f["about"] == "round trip"]
+    assert says in finding["says"]
+    assert "in the journal" in finding["says"]
+
+
+def test_the_doctor_finds_a_user_without_the_right_to_write(
+    monkeypatch: pytest.MonkeyPatch, own_server: Server
+) -> None:
+    with Redis.from_url(own_server.url) as client:
+        client.execute_command("ACL SETUSER reader on >word ~* +@all -evalsha")
+    monkeypatch.setenv("FLYWHEEL_REDIS_URL", own_server.url.replace("://", "://reader:word@"))
+    report = flywheel("doctor", "--json")
+    assert (report.code, levels(report)["round trip"]) == (1, "problem")
+    (finding,) = [f for f in report.json["findings"] if f["about"] == "round trip"]
+    assert "lacks a right" in finding["says"]
+
+
 async def test_the_doctor_names_sessions_near_the_limit(tmp_path: Path, manager: SessionManager) -> None:
     """A session from limits.warn_bytes on is named, with the way on."""
     (tmp_path / "flywheel.toml").write_text("[limits]\nwarn_bytes = 200\n")

@@ -41,13 +41,18 @@ async def examine_store(sessions: SessionManager) -> list[Finding]:
     """Whether the store answers, whether it keeps what it is given, and what it would lose."""
     await sessions.health()  # opens the connection, which is not to be measured
     health = await sessions.health()
-    if health.state in ("unavailable", "misconfigured"):
-        advice = "start the store, or correct store.url; until then there is only what this machine knows"
-        return [Finding("problem", "store", health.error or health.state, advice), *_waiting(health)]
+    if health.state in _AWAY:
+        return [Finding("problem", "store", health.error or health.state, _AWAY[health.state]), *_waiting(health)]
     about = " ".join(f"{name}={value}" for name, value in health.facts.items())
     answers = Finding("ok", "store", f"{health.where} answers in {health.latency_ms} ms ({about})")
     losses = _losses(health.store, health.facts)
     return [answers, await _round_trip(sessions), *_waiting(health), *losses, *await _sizes(sessions)]
+
+
+_AWAY = {
+    "unavailable": "start the store, or correct store.url; until then there is only what this machine knows",
+    "misconfigured": "set that right, and run this again",
+}
 
 
 def examine_secrecy(sessions: SessionManager, settings: Settings) -> list[Finding]:
@@ -111,6 +116,10 @@ async def _round_trip(sessions: SessionManager) -> Finding:
         await sessions.delete_session(session.id)
     except StoreError as error:
         return Finding("problem", "round trip", f"saved and loaded, but not deleted: {error}")
+    if saved.outcome == "journalled":
+        health = await sessions.health()  # which now tells why
+        says = f"the store took no session, it waits in the journal: {health.error or 'no reason is known'}"
+        return Finding("problem", "round trip", says, "nothing reaches the store until this is solved")
     return Finding("ok", "round trip", f"a session was saved and loaded in {milliseconds} ms, and deleted")
 
 
