@@ -10,6 +10,7 @@ from agentic_flywheel.config import Settings
 from agentic_flywheel.flywheel.packet import estimate_tokens
 from agentic_flywheel.stores.redis_store import RedisStore
 from agentic_flywheel.wiring import open_manager
+from tests.support.servers import Server
 
 from .command import fails, flywheel
 from .conftest import conversation, plant, store
@@ -33,6 +34,23 @@ async def test_what_is_listed_is_never_cut(manager: SessionManager) -> None:
     """An id is there to be copied, however long it is."""
     await store(manager, conversation("x" * 256))
     assert "x" * 256 in flywheel("sessions", "list").text
+
+
+async def test_a_listing_of_this_machine_alone_is_called_so(
+    monkeypatch: pytest.MonkeyPatch, own_server: Server
+) -> None:
+    """While Redis is away there may be sessions that nobody here knows of: none listed is not none there."""
+    monkeypatch.setenv("FLYWHEEL_REDIS_URL", own_server.url)
+    own_server.kill()
+    listed = flywheel("sessions", "list")
+    assert "no sessions yet" not in listed.text
+    assert "Only what this machine knows" in listed.errors
+    await store(open_manager(Settings.load()), conversation("begun_meanwhile"))
+    listed = flywheel("sessions", "list")
+    assert "begun_meanwhile" in listed.text
+    assert "Only what this machine knows" in listed.errors
+    own_server.restart()
+    assert flywheel("sessions", "list").errors == ""
 
 
 async def test_a_session_is_shown_with_its_newest_turns(manager: SessionManager) -> None:

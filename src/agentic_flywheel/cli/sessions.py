@@ -36,7 +36,9 @@ def list_sessions(
     as_json: AsJson = False,
 ) -> None:
     """List sessions, the one used last first."""
-    summaries = run(_summaries(options_of(context), limit))
+    summaries, away = run(_summaries(options_of(context), limit))
+    if away:
+        typer.echo(f"flywheel: {away}. Only what this machine knows can be listed", err=True)
     if as_json:
         from msgspec import to_builtins
 
@@ -44,7 +46,7 @@ def list_sessions(
     elif summaries:
         columns = ("id", "turns", "last used", "flow", "title")
         table(columns, [(s.id, s.turns, _minute(s.last_active), s.current_flow_id, s.title) for s in summaries])
-    else:
+    elif not away:
         typer.echo("There are no sessions yet.")
 
 
@@ -53,9 +55,11 @@ def _minute(timestamp: str | None) -> str:
     return (timestamp or "")[:16].replace("T", " ")
 
 
-async def _summaries(options: Options, limit: int) -> list[Summary]:
+async def _summaries(options: Options, limit: int) -> tuple[list[Summary], str | None]:
+    """The sessions used last, and why the store was not asked, if it was not."""
     async with options.manager() as sessions:
-        return await sessions.list_sessions(limit)
+        summaries, health = await sessions.list_sessions(limit), await sessions.health()
+    return summaries, health.error if health.state in ("unavailable", "misconfigured") else None
 
 
 @app.command()
