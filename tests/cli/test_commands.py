@@ -196,6 +196,14 @@ def test_the_snippet_of_the_demo_starts_a_server(state: Path) -> None:
     assert entry["env"]["FLYWHEEL_STATE_DIR"] == str(state)
 
 
+def test_the_command_that_the_demo_names_can_be_pasted(kv_url: str) -> None:
+    """Into a shell in which this installation is not on the PATH, and nothing else is set than was before."""
+    for options in ((), ("--redis", kv_url)):
+        (line,) = [line for line in flywheel("demo", *options).text.splitlines() if " sessions show " in line]
+        shown = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False)
+        assert "rehearsal room" in shown.stdout, shown.stderr
+
+
 async def test_the_demo_runs_on_redis(kv_url: str, state: Path) -> None:
     demo = flywheel("demo", "--redis", kv_url)
     assert demo.code == 0, demo.errors

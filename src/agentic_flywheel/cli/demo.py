@@ -85,7 +85,7 @@ def _conclude(held: Held, entry: ServerEntry) -> None:
         return
     out.print("Nothing was lost: the answer needed what was said before the kill.", style="bold green")
     out.print(f"\nThe conversation is stored in {held.where}", soft_wrap=True)
-    out.print(f"  flywheel sessions show {held.session_id}", soft_wrap=True)
+    out.print(f"  {entry.shell_line('sessions', 'show', held.session_id)}", soft_wrap=True)
     out.print("\nTo go on with it in your MCP client, put this into its settings:\n")
     from msgspec import json
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,15 @@ class ServerEntry:
         variables = {name: _without_password(value) for name, value in self.variables.items()}
         entry = {"command": self.command, "args": list(self.arguments), "env": variables}
         return {"mcpServers": {"flywheel": entry}}
+
+    def shell_line(self, *arguments: str) -> str:
+        """Another command of this installation on the same sessions, for the shell that we run in; no password."""
+        variables = [
+            f"{name}={shlex.quote(_without_password(value))}"
+            for name, value in self.variables.items()
+            if name in ("FLYWHEEL_CONFIG", "FLYWHEEL_REDIS_URL") and os.environ.get(name) != value
+        ]
+        return " ".join([*variables, shlex.join([self.command, *self.arguments[:-1], *arguments])])
 
     @property
     def hides_password(self) -> bool:
