@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mcp import Client, MCPError, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters, stdio_client
 
 from ..errors import FlywheelError
 
@@ -77,7 +77,7 @@ async def connected(
 
 async def _connect(stack: AsyncExitStack, parameters: StdioServerParameters, mode: str, command: str) -> Client:
     try:
-        return await stack.enter_async_context(Client(parameters, mode=mode))
+        return await stack.enter_async_context(Client(stdio_client(parameters), mode=mode))
     except (MCPError, OSError, ExceptionGroup) as error:
         raise FlywheelError(f"the server {command} did not start: {_innermost(error)}") from error
 
