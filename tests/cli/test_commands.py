@@ -49,8 +49,17 @@ def test_bad_settings_are_said_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_an_unknown_command_is_said_in_a_line() -> None:
-    assert "bogus" in fails(2, "bogus")
-    assert "--bogus" in fails(2, "--bogus")
+    """With the command that tells the right words."""
+    for arguments, wrong, where in (
+        (["bogus"], "bogus", " --help'"),
+        (["--bogus"], "--bogus", " --help'"),
+        (["sessions"], "Missing command", " sessions --help'"),
+        (["sessions", "list", "--limt", "3"], "--limt", " sessions list --help'"),
+        (["sessions", "copy"], "--to", " sessions copy --help'"),
+    ):
+        said = fails(2, *arguments)
+        assert wrong in said
+        assert said.endswith(where)
 
 
 def test_a_store_that_is_away_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

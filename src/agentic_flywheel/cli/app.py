@@ -80,7 +80,7 @@ def run() -> int:
     try:
         return _code_of(app(standalone_mode=False))
     except typer.TyperException as error:
-        return _complain(error.format_message(), error.exit_code)
+        return _complain(_with_help(error), error.exit_code)
     except (BadInput, ConfigError, UnknownFlow) as error:
         return _complain(str(error), 2)
     except FlywheelError as error:
@@ -97,6 +97,15 @@ def run() -> int:
 def _code_of(result: object) -> int:
     """The exit code of a command that returned: typer hands over the one of ``Exit``."""
     return result if isinstance(result, int) else 0
+
+
+def _with_help(error: typer.TyperException) -> str:
+    """What is wrong with the words of a command, and which command tells the right ones."""
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    if context is None or type(error) is typer.BadParameter:  # the words are right, a value is not: it says which
+        return message
+    return f"{message}{'' if message[-1:] in '.?' else '.'} See '{context.command_path} --help'"
 
 
 def _complain(message: str, code: int) -> int:
