@@ -136,7 +136,7 @@ def _read(kind: type[_T], path: Path) -> _T:
     except (tomllib.TOMLDecodeError, UnicodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_named(error, document)}") from error
+        raise ConfigError(f"{path}: {_in_words(_named(error, document))}") from error
 
 
 def _named(error: msgspec.ValidationError, document: Mapping[str, Any]) -> str:
@@ -151,6 +151,19 @@ def _named(error: msgspec.ValidationError, document: Mapping[str, Any]) -> str:
             except msgspec.ValidationError:
                 return str(error).replace("[...]", f".{name}", 1)
     return str(error)
+
+
+def _in_words(problem: str) -> str:
+    """What msgspec says, with the setting as the file and the documentation name it."""
+    what, _, place = problem.partition(" - at `$")
+    table = place.strip("`.")
+    if what.startswith(_UNKNOWN):
+        name = ".".join(filter(None, (table, what.removeprefix(_UNKNOWN).strip("`"))))
+        return f"there is no setting {name}; docs/reference.md has all of them"
+    return what if not table or what.startswith(table) else f"{table}: {what}"
+
+
+_UNKNOWN = "Object contains unknown field `"
 
 
 def _with_environment(settings: _S, environ: Mapping[str, str]) -> _S:
