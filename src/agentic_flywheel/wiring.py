@@ -53,6 +53,8 @@ def open_store(settings: Settings) -> Store:
     scheme = url.partition(":")[0].lower()
     if scheme in REDIS:
         return _redis(url, settings.store.prefix)
+    if url.lower() == "sqlite://":
+        raise ConfigError("the store URL names no file; it has the form sqlite:///path/sessions.db")
     if scheme == "sqlite" and url.lower().startswith("sqlite://"):
         return _sqlite(Path(url[len("sqlite://") :]).expanduser())
     if scheme == "memory":

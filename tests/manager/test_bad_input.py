@@ -310,6 +310,7 @@ class TestUrls:
         [
             ("postgres://host/db", "redis+sentinel://…, redis+cluster://…, sqlite://PATH or memory://"),
             ("host:6379", "the store URL starts with 'host'"),
+            ("sqlite://", "names no file"),
         ],
     )
     def test_no_store(self, url: str, words: str) -> None:

@@ -179,7 +179,7 @@ def test_a_table_that_is_wrong_is_refused_with_its_place(wrong: str) -> None:
 @pytest.mark.parametrize(
     ("auth", "says"),
     [
-        ({"tokens_file": "missing.txt"}, "missing.txt"),
+        ({"tokens_file": "missing.txt"}, "missing.txt cannot be read: No such file"),
         ({"tokens": "x", "issuer": NAME}, "both"),
         ({"issuer": NAME}, "http.auth.jwks_url"),
         ({"jwks_url": "https://issuer.example/jwks"}, "http.auth.issuer"),

@@ -154,5 +154,6 @@ def _read_file(path: Path) -> tuple[TokenLine, ...]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeError) as error:
-        raise ConfigError(f"the tokens in {path} cannot be read: {type(error).__name__}") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ConfigError(f"http.auth.tokens_file {path} cannot be read: {why}") from error
     return read_table(text, str(path))

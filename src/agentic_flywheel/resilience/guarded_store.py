@@ -224,7 +224,7 @@ async def _until(deadline: Deadline, call: Awaitable[T], reserve: float) -> T:
         async with asyncio.timeout(None) as limit:
             return await call
     except TimeoutError as error:
-        raise Unavailable("no answer came in time; a write may have been applied all the same") from error
+        raise Unavailable("no answer came in time; a write, if it was one, may have been applied") from error
     finally:
         timers[-1].cancel()
 

@@ -155,7 +155,7 @@ _MEANINGS: list[tuple[tuple[type[Exception], ...], type[StoreError], str]] = [
     (
         (redis_errors.TimeoutError, TimeoutError),
         Unavailable,
-        "Redis did not answer in time; the write may have been applied",
+        "Redis did not answer in time; a write, if it was one, may have been applied",
     ),
     ((redis_errors.ConnectionError, OSError), Unavailable, "Redis cannot be reached"),
 ]
