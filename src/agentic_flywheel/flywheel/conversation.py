@@ -22,7 +22,7 @@ from .settling import Settler, has_unsettled
 
 
 class Flywheel:
-    """Conversations with flows that go on where they were.
+    """Conversations with flows that go on where they were; ``sessions`` and ``flows`` are what it works with.
 
     ::
 
@@ -93,7 +93,7 @@ class Flywheel:
             on_text: told each piece of the answer as it arrives, where the flow streams; what it raises is logged.
 
         Raises:
-            SessionNotFound, BadSessionId, Damaged, Newer: there is no such session to go on with.
+            SessionNotFound, BadSessionId, Damaged, Newer, Sealed: there is no such session to go on with.
             StoreError: a new one could not be begun; says why.
             UnknownFlow: no flow of this name is configured.
             FlowFailed: the flow did not answer; that is on record, and the session still works.
@@ -126,7 +126,7 @@ class Flywheel:
             more: what the packet says about where the rest is.
 
         Raises:
-            SessionNotFound, BadSessionId, Damaged, Newer, Unavailable: there is no such session to go on with.
+            SessionNotFound, BadSessionId, Damaged, Newer, Sealed, Unavailable: no such session to go on with.
             BadInput: the session's handle alone takes more tokens, and it says how many; or ``last`` is negative.
         """
         resumed = await self.resume(session_id, last=turns_within(tokens))
@@ -138,7 +138,7 @@ class Flywheel:
         Answers that did not arrive in time are looked for before, as `ask` does.
 
         Raises:
-            SessionNotFound, BadSessionId, Damaged, Newer, Unavailable: there is no such session to go on with.
+            SessionNotFound, BadSessionId, Damaged, Newer, Sealed, Unavailable: no such session to go on with.
         """
         if session_id is None:
             session_id = await self._used_last()

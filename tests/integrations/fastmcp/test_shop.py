@@ -68,5 +68,5 @@ except MissingExtra as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == (
-        "durable sessions for a FastMCP server needs an optional package: pip install 'agentic-flywheel[fastmcp]'\n"
+        "DurableSessions for a FastMCP server needs an optional package: pip install 'agentic-flywheel[fastmcp]'\n"
     )

@@ -19,7 +19,7 @@ try:
     from .state_store import SessionStateStore
 except ModuleNotFoundError as error:
     if error.name and error.name.partition(".")[0] in ("fastmcp", "key_value", "mcp", "uncalled_for"):
-        raise MissingExtra("durable sessions for a FastMCP server", "fastmcp") from error
+        raise MissingExtra("DurableSessions for a FastMCP server", "fastmcp") from error
     raise
 
 __all__ = ["DurableSessions", "SessionStateStore", "State", "get_state"]

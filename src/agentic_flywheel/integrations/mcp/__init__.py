@@ -17,7 +17,7 @@ try:
     from .state import State, get_state
 except ModuleNotFoundError as error:
     if error.name and error.name.partition(".")[0] == "mcp":
-        raise MissingExtra("durable sessions for an MCP server", "mcp") from error
+        raise MissingExtra("DurableSessions for an MCP server", "mcp") from error
     raise
 
 __all__ = ["DurableSessions", "State", "get_state"]

@@ -43,7 +43,8 @@ class DurableSessions(ToolSessions, Extension):
         names: other names for them: ``{"create_session": "open_cart"}``.
         manager: a session manager of yours, instead of ``url`` and ``ttl_seconds``; you close it.
 
-    Nothing is opened before the first call. To close it in order, pass `lifespan` to the server.
+    Nothing is opened before the first call. To close it in order, pass `lifespan` to the server, or enter
+    ``async with sessions:`` in one of your own. ``manager`` is the session manager in use, for code of yours.
 
     Raises:
         ConfigError: a setting cannot be used, or a tool is renamed that there is none of; says which.
