@@ -112,13 +112,8 @@ async def _aside(options: Options, session_id: str) -> bytes:
 
 
 async def _require(options: Options, session_id: str, last: int | None) -> UniversalSession:
-    from ..errors import Unreadable
-
     async with options.manager() as sessions:
-        try:
-            return await sessions.require(session_id, last=last)
-        except Unreadable as error:
-            raise type(error)(f"{error}; 'flywheel sessions show --raw' prints what is stored") from error
+        return await sessions.require(session_id, last=last)
 
 
 @app.command()
