@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.resilience.outage import Outage, conversation, nobody_replays, save, until, until_open, until_replayed
+from tests.resilience.outage import (
+    Outage,
+    ask,
+    conversation,
+    nobody_replays,
+    outage_on,
+    save,
+    until,
+    until_open,
+    until_replayed,
+)
+from tests.support.servers import Server
 
 SECRETS = ("planted question", "planted answer", "planted context", "planted title")
 
@@ -83,3 +95,15 @@ async def test_the_log(outage: Outage, caplog: pytest.LogCaptureFixture) -> None
     written = "\n".join(record.getMessage() + str(record.exc_info or "") for record in caplog.records)
     assert [secret for secret in SECRETS if secret in written] == []
     assert manager.meter.counts["refused"] > 0, "the journal was full for a time"
+
+
+async def test_a_state_folder_that_cannot_be_looked_at(server: Server, tmp_path: Path) -> None:
+    """Its name may be too long, or a folder above it another user's: health says so, and raises nothing."""
+    async with outage_on(server, tmp_path / ("x" * 300)) as outage:
+        manager = outage.open()
+        assert (await save(manager, conversation(id="s"), 1)).outcome == "stored"
+        assert "name too long" in str((await manager.health()).error)
+        assert (await manager.load("s")).state == "found"
+        outage.server.kill()
+        assert (await manager.save_session(ask(conversation(id="s"), 2))).outcome == "refused"
+        assert (await manager.health()).state == "unavailable"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agentic_flywheel import Execution, SessionManager, UniversalSession
-from agentic_flywheel.errors import SessionNotFound, StoreError
+from agentic_flywheel.errors import SessionNotFound, StoreError, Unavailable
 from agentic_flywheel.resilience import journal_file
 from tests.resilience.outage import (
     Outage,
@@ -696,3 +696,18 @@ class TestFormats:
         """A session that was held through an outage copies like any other."""
         session = conversation(1, 2)
         assert questions(UniversalSession.from_json(session.to_json())) == [1, 2]
+
+
+async def test_a_listing_of_nothing_is_no_answer_of_a_store_that_is_away(outage: Outage) -> None:
+    """A machine that knows of no session cannot say that there is none."""
+    outage.server.kill()
+    with pytest.raises(Unavailable):
+        await outage.open().list_sessions()
+
+
+async def test_another_process_lists_what_waits(outage: Outage) -> None:
+    """Also while Redis answers, and takes no writes: a process that has used nothing yet looks into the journal."""
+    await outage.raw.config_set("maxmemory", 1)
+    assert (await save(outage.open(), conversation(1, id="s"))).outcome == "journalled"
+    assert await list_ids(outage.open()) == ["s"]
+    await outage.raw.config_set("maxmemory", 0)

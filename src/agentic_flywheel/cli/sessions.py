@@ -46,7 +46,7 @@ def list_sessions(
     elif summaries:
         columns = ("id", "turns", "last used", "flow", "title")
         table(columns, [(s.id, s.turns, _minute(s.last_active), s.current_flow_id, s.title) for s in summaries])
-    elif not away:
+    else:
         typer.echo("There are no sessions yet.")
 
 

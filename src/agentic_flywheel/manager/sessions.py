@@ -212,7 +212,7 @@ class SessionManager:
         """A session by its id.
 
         Raises:
-            BadSessionId, Damaged, Newer: as `load_session`.
+            BadSessionId, Damaged, Newer, Sealed: as `load_session`.
             SessionNotFound: there is none.
             Unavailable: the store cannot say.
         """
@@ -259,7 +259,11 @@ class SessionManager:
     async def list_sessions(self, limit: int = 20) -> list[Summary]:
         """Summaries of one's own sessions used last, newest first; histories are not read, nothing is touched.
 
-        An encrypted session whose key cannot be had is listed without its title.
+        While the store is away, those that this machine knows are listed; an encrypted session whose key cannot
+        be had is listed without its title.
+
+        Raises:
+            Unavailable: the store cannot be reached, and nothing is known here.
         """
         summaries = []
         with within(self.budget):
@@ -276,7 +280,7 @@ class SessionManager:
         """A new session that goes on from another one: its context, and its turns or the ``last`` of them.
 
         Raises:
-            SessionNotFound, BadSessionId, Damaged, Newer, Unavailable: as `require`.
+            SessionNotFound, BadSessionId, Damaged, Newer, Sealed, Unavailable: as `require`.
             StoreError: the new one could not be saved.
         """
         source = await self.require(session_id, last=last)

@@ -176,8 +176,8 @@ class Journal:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a journal file; without one, nothing waits."""
-        return self.path.exists()
+        """Whether there is a journal file, or may be; without one, nothing waits."""
+        return self._file.may_be_there
 
     async def tidy(self) -> None:
         """Bring what was appended from the log beside the file into the file, once that has become long.

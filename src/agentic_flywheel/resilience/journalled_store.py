@@ -147,7 +147,11 @@ class JournalledStore(Store):
         except Unavailable as error:
             self.replayer.start()
             with _also(error):
-                return await self.knowledge.recent(limit, owner)
+                known = await self.knowledge.recent(limit, owner)
+            if not known:  # here, which is not to say that there is none
+                raise
+            return known
+        await self.replayer.holds("")
         if self.replayer.holds_any:
             with suppress(StoreError):
                 return await self.knowledge.with_what_waits(listed, limit, owner)

@@ -101,7 +101,7 @@ class LocalKnowledge:
     async def last_stored(self, session_id: str) -> Stored | None:
         """The last state of a session that the store is known to have had."""
         mine = self._states.get(session_id)
-        if not self._file.path.exists():
+        if not self._file.may_be_there:
             return mine
         others = await self._ask(lambda db: file.get(db, session_id))
         return max((state for state in (mine, others) if state is not None), key=_age, default=None)
@@ -129,7 +129,7 @@ class LocalKnowledge:
         """Know nothing of a session any more."""
         self._states.pop(session_id, None)
         self._new.discard(session_id)
-        if self._file.path.exists():
+        if self._file.may_be_there:
             await self._ask(lambda db: file.forget(db, session_id))
 
     async def erase(self, owner: str) -> None:

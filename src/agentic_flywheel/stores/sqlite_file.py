@@ -41,6 +41,14 @@ class SqliteFile:
         self._lock = threading.Lock()
         self._calls: set[asyncio.Future[Any]] = set()
 
+    @property
+    def may_be_there(self) -> bool:
+        """Whether the file exists; true also where that cannot be told: who opens it hears why."""
+        try:
+            return self.path.exists()
+        except OSError:
+            return True
+
     async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What ``work`` gives for the connection, in one hop to a thread.
 
