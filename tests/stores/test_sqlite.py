@@ -11,7 +11,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -352,6 +354,22 @@ def start_writer(path: Path, session_id: str, name: str, turns: int) -> subproce
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+async def test_the_threads_of_the_loop_are_in_use(store: SqliteStore) -> None:
+    """Where others, flows for example, are in all threads that the event loop shares out, calls do not wait."""
+    over = threading.Event()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    other = asyncio.create_task(asyncio.to_thread(over.wait))
+    try:
+        await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE / 4):
+            await create(store)
+            assert await is_there(store)
+            await store.close()
+    finally:
+        over.set()
+        await other
 
 
 async def test_two_processes_keep_every_turn_of_one_session(store: SqliteStore, path: Path) -> None:

@@ -9,8 +9,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from ..errors import Damaged, Misconfigured, StoreError, Unavailable
 
@@ -21,6 +23,9 @@ BUSY_SECONDS = 5.0
 
 class SqliteFile:
     """A connection that opens on first use, and serves one call at a time in a thread beside the event loop.
+
+    The thread is the file's own. Those that an event loop shares out are few, and flows may be in all of them for
+    minutes; a claim could not be renewed meanwhile.
 
     A new file gets mode 0600, a new folder 0700. ``prepare`` is given each new connection and may refuse it.
     ``busy_seconds`` is how long a call waits for the lock of another process.
@@ -40,6 +45,7 @@ class SqliteFile:
         self._opened: tuple[int, int] | None = None  # which file: one that was moved aside is not written on
         self._lock = threading.Lock()
         self._calls: set[asyncio.Future[Any]] = set()
+        self._threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
 
     @property
     def may_be_there(self) -> bool:
@@ -73,10 +79,17 @@ class SqliteFile:
         return await self._in_thread(serve)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        call = asyncio.get_running_loop().run_in_executor(None, work)
+        call = asyncio.get_running_loop().run_in_executor(self._thread(), work)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return await asyncio.shield(call)
+
+    def _thread(self) -> ThreadPoolExecutor:
+        loop = asyncio.get_running_loop()
+        thread = self._threads.get(loop)
+        if thread is None:
+            thread = self._threads[loop] = ThreadPoolExecutor(1, "sqlite")
+        return thread
 
     async def close(self) -> None:
         """Wait for the work that is under way, then close the connection."""
@@ -84,7 +97,10 @@ class SqliteFile:
         calls = {call for call in self._calls if call.get_loop() is here}
         if calls:
             await asyncio.wait(calls)
-        await asyncio.to_thread(self._close)
+        thread = self._thread()
+        await here.run_in_executor(thread, self._close)
+        if self._threads.pop(here, None) is thread:
+            thread.shutdown(wait=False)
 
     def _serve(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
