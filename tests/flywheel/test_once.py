@@ -293,6 +293,17 @@ class TestWhileRedisIsAway:
         assert [reply.repeated for reply in replies] == [False, True, True]
         assert askers.runs == ["why"]
 
+    async def test_again_after_it_was_stored(self, askers: Askers, outage: Outage) -> None:
+        """A key that was answered gets that answer also while Redis, which has it, is away."""
+        session_id = await new_session(askers)
+        flywheel = askers.open()
+        askers.go()
+        first = await flywheel.ask("why", session_id=session_id, request_key="key")
+        outage.server.kill()
+        again = await flywheel.ask("why", session_id=session_id, request_key="key")
+        assert (again.repeated, again.turn_id, again.text) == (True, first.turn_id, first.text)
+        assert askers.runs == ["why"]
+
     async def test_away_while_a_turn_runs(self, askers: Askers, outage: Outage) -> None:
         """A turn that runs when Redis goes away keeps its session, for the processes of its machine."""
         session_id = await new_session(askers)

@@ -80,7 +80,7 @@ class Gate:
             Busy: another turn is being run, and this one does not wait.
             FlowFailed: a request of this key was run before and has no answer.
         """
-        earlier = await self._records.find(turn.turn_id) if keyed else None
+        earlier = await self._records.find(session_id, turn.turn_id) if keyed else None
         passed = Passed(earlier)
         if not _has_ended(earlier):
             answering = [turn.turn_id] if keyed else []
@@ -99,7 +99,8 @@ class Gate:
             return None
         if found is None or found.running:
             return found
-        done = await self._records.find(found.turn.turn_id)  # its process may have died just after it was recorded
+        # Its process may have died just after it was recorded.
+        done = await self._records.find(session_id, found.turn.turn_id)
         return None if done is not None and done.status == "completed" else found
 
     async def _claim(
@@ -126,7 +127,7 @@ class Gate:
                     answering.append(found.turn.turn_id)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-                if _has_ended(done := await self._ended(answering)):
+                if _has_ended(done := await self._ended(session_id, answering)):
                     return Passed(done)
                 found, loaded = await to_the_end(self._claim_and_load(session_id, turn, last))
             # The session is ours. Only now nobody can finish the same turn between our look and our run.
@@ -150,10 +151,10 @@ class Gate:
         found, loaded = await self._sessions.claim_and_load(session_id, turn, last=last)
         return found, loaded if found is None and loaded.session is not None else None
 
-    async def _ended(self, answering: list[str]) -> Execution | None:
+    async def _ended(self, session_id: str, answering: list[str]) -> Execution | None:
         """Of turns that would answer, one that has ended."""
         for turn_id in answering:
-            if _has_ended(done := await self._records.find(turn_id)):
+            if _has_ended(done := await self._records.find(session_id, turn_id)):
                 return done
         return None
 
@@ -161,9 +162,11 @@ class Gate:
         """Of turns that would answer, one that has ended; else one whose end nobody knows, after another look."""
         unknown = None
         for turn_id in answering:
-            done = known if known is not None and known.id == turn_id else await self._records.find(turn_id)
+            done = known
+            if done is None or done.id != turn_id:
+                done = await self._records.find(session_id, turn_id)
             if done is not None and not _has_ended(done) and await self._settler.settle(session_id, [done]):
-                done = await self._records.find(turn_id) or done
+                done = await self._records.find(session_id, turn_id) or done
             if _has_ended(done):
                 return done
             unknown = unknown or done
@@ -174,7 +177,7 @@ class Gate:
         interrupted = found.interrupted if found is not None else None
         if interrupted is None:
             return None
-        earlier = await self._records.find(interrupted.turn.turn_id)
+        earlier = await self._records.find(session_id, interrupted.turn.turn_id)
         if earlier is not None:
             return earlier
         execution = execution_of(session_id, interrupted)

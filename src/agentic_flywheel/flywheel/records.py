@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from ..backends import FlowRegistry
 from ..config import TimesToLive
-from ..errors import StoreError, UnknownFlow
+from ..errors import StoreError, Unavailable, UnknownFlow
 from ..manager import Saved, SessionManager
 from ..session import Execution, InFlight, UniversalSession
+
+LOOKED_THROUGH = 1000  # turns of a session, for one whose execution cannot be read now
 
 
 class Records:
@@ -48,9 +50,20 @@ class Records:
             history=usual.history if flow.history_ttl is None else flow.history_ttl,
         )
 
-    async def find(self, execution_id: str) -> Execution | None:
-        """An execution, or None also where the store cannot tell: that keeps no question from being asked."""
+    async def find(self, session_id: str, execution_id: str) -> Execution | None:
+        """An execution of a session, or None also where the store cannot tell: that keeps nobody from asking.
+
+        While the store is away, the turns that this machine knows tell of theirs.
+        """
         try:
             return await self._sessions.load_execution(execution_id)
+        except Unavailable:
+            return await self._of_turn(session_id, execution_id)
         except StoreError:
             return None
+
+    async def _of_turn(self, session_id: str, turn_id: str) -> Execution | None:
+        session = (await self._sessions.load(session_id, last=LOOKED_THROUGH)).session
+        turns = reversed(session.history) if session is not None else ()
+        turn = next((turn for turn in turns if turn.id == turn_id), None)
+        return Execution.of_turn(turn, session_id, session.backend) if session is not None and turn else None
