@@ -9,10 +9,11 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agentic_flywheel import Flywheel
+from agentic_flywheel import Flywheel, UniversalSession
 from agentic_flywheel.errors import FlowFailed
 from agentic_flywheel.flywheel.once import turn_id_for
 from agentic_flywheel.session import InFlight
@@ -100,8 +101,6 @@ async def askers(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 async def new_session(askers: Askers) -> str:
-    from agentic_flywheel import UniversalSession
-
     session = UniversalSession(backend="custom")
     await askers.open().sessions.save_session(session)
     return session.id
@@ -129,6 +128,28 @@ async def test_again_while_the_first_runs(askers: Askers, how: str, key: str | N
     assert [reply.repeated for reply in replies] == [False, True, True, True]
     assert len({(reply.turn_id, reply.text, reply.flow_id) for reply in replies}) == 1
     assert questions(await first.sessions.require(session_id)) == ["why"]
+
+
+async def test_the_first_ends_while_the_flow_is_looked_up(askers: Askers) -> None:
+    """A question that finds itself running gets that answer, also if it is there when the question's turn comes."""
+    session_id = await new_session(askers)
+    first, other = askers.open(), askers.open()
+    askers.go()
+    await other.ask("before", session_id=session_id)  # so that it takes the flow for known
+    (askers.folder / "go").unlink()
+    asking = asyncio.create_task(first.ask("why", session_id=session_id))
+    await askers.begun(2)
+    look_up = other.sessions.require_or_stand_in
+
+    async def held_up(*arguments: Any, **options: Any) -> UniversalSession:
+        askers.go()
+        await asking
+        return await look_up(*arguments, **options)
+
+    other.sessions.require_or_stand_in = held_up  # type: ignore[method-assign]  # only takes its time
+    again = await other.ask("why", session_id=session_id)
+    assert (again.repeated, again.turn_id) == (True, (await asking).turn_id)
+    assert askers.runs == ["before", "why"]
 
 
 async def test_all_at_once(askers: Askers) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ..backends import Answer, Flow, FlowRegistry, Question
 from ..backends.recent import Recent
 from ..errors import FlowFailed, SessionNotFound, StoreError
-from ..manager import Loaded, Saved, SessionManager
+from ..manager import Found, Loaded, Saved, SessionManager
 from ..session import Execution, InFlight, UniversalSession
 from .once import Busy, Gate, turn_id_for
 from .records import Records
@@ -81,16 +81,20 @@ class Asker:
         """Ask in a session; for the errors see `Flywheel.ask`."""
         if request.flow is not None:
             return await self._ask(session_id, self._flows.get(request.flow), request)
-        last = self._asked_last.get(session_id)
+        last, seen = self._asked_last.get(session_id), None
         if last is not None:
             try:
                 return await self._ask(session_id, last, request, certain=False)
-            except (Busy, _AnotherFlow):
+            except Busy as busy:
+                seen = busy.found  # it may be over when this one is asked again
+            except _AnotherFlow:
                 pass
         known = await self._sessions.require_or_stand_in(session_id, self._flows.default, last=0)
-        return await self._ask(session_id, self._flows.choose(None, known.current_flow_id), request)
+        return await self._ask(session_id, self._flows.choose(None, known.current_flow_id), request, seen=seen)
 
-    async def _ask(self, session_id: str, flow: Flow, request: Request, *, certain: bool = True) -> Reply:
+    async def _ask(
+        self, session_id: str, flow: Flow, request: Request, *, certain: bool = True, seen: Found | None = None
+    ) -> Reply:
         """Ask a flow when it is the turn's turn.
 
         Raises:
@@ -104,6 +108,7 @@ class Asker:
             keyed=request.key is not None,
             idempotent=flow.idempotent,
             waits=certain,
+            seen=seen,
         )
         async with passing as passed:
             if passed.earlier is not None:

@@ -28,7 +28,11 @@ def turn_id_for(session_id: str, request_key: str | None) -> str:
 
 
 class Busy(Exception):
-    """Another turn is being run in the session."""
+    """Another turn is being run in the session: ``found``."""
+
+    def __init__(self, found: Found) -> None:
+        super().__init__(found.turn.turn_id)
+        self.found = found
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Gate:
         keyed: bool,
         idempotent: bool,
         waits: bool = True,
+        seen: Found | None = None,
     ) -> AsyncIterator[Passed]:
         """Wait until it is the turn's turn, and keep the session for it; or give the execution that answers it.
 
@@ -75,6 +80,7 @@ class Gate:
             keyed: whether an earlier turn of the same id answers it.
             idempotent: whether it may be run although nobody knows whether such a turn was.
             waits: whether it waits for a turn that is being run.
+            seen: a turn that was being run when this one was asked for.
 
         Raises:
             Busy: another turn is being run, and this one does not wait.
@@ -84,6 +90,7 @@ class Gate:
         passed = Passed(earlier)
         if not _has_ended(earlier):
             answering = [turn.turn_id] if keyed else []
+            self._note_the_same(turn, seen, answering)
             passed = await self._claim(session_id, turn, last, answering, idempotent, waits)
         if passed.earlier is not None:
             yield Passed(_answered(passed.earlier))
@@ -122,9 +129,8 @@ class Gate:
             pause = FIRST_LOOK_SECONDS
             while found is not None and found.running:
                 if not waits:
-                    raise Busy
-                if self._sessions.turns.asks_the_same(found.turn, turn) and found.turn.turn_id not in answering:
-                    answering.append(found.turn.turn_id)
+                    raise Busy(found)
+                self._note_the_same(turn, found, answering)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 if _has_ended(done := await self._ended(session_id, answering)):
@@ -140,6 +146,12 @@ class Gate:
             raise
         await self._sessions.turns.release(session_id, turn)
         return Passed(done)
+
+    def _note_the_same(self, turn: InFlight, found: Found | None, answering: list[str]) -> None:
+        """Have a turn that was found running answer another one, if it is of the same question."""
+        asks_the_same = self._sessions.turns.asks_the_same
+        if found is not None and asks_the_same(found.turn, turn) and found.turn.turn_id not in answering:
+            answering.append(found.turn.turn_id)
 
     async def _claim_and_load(
         self, session_id: str, turn: InFlight, last: int | None
