@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 from agentic_flywheel.manager.turns import CLAIM_SECONDS
 from agentic_flywheel.resilience import Journal
 from agentic_flywheel.resilience.journal import LONG_LOG, _stamp
+from agentic_flywheel.resilience.journal_file import prepare
 from agentic_flywheel.resilience.local_claims import NOTED_AFTER, LocalClaims
 from agentic_flywheel.session import InFlight
+from agentic_flywheel.stores import Claim, sqlite_claims
 from tests.resilience.outage import Outage, journalled, until, until_open, until_replayed
 
 NOTE = b'{"question":"why?"}'
@@ -96,6 +100,25 @@ async def test_a_claim_that_is_renewed_without_redis(outage: Outage) -> None:
     found = await second.turns.claim("s", turn("b"))
     assert found is not None
     assert found.running
+
+
+async def test_claimed_while_another_process_opens_the_new_file(tmp_path: Path) -> None:
+    """A claim stays where two processes make the journal at the same moment: the later one finds it made."""
+    path = tmp_path / "journal.db"
+
+    def claim_meanwhile(statement: str) -> None:
+        if statement.startswith("BEGIN"):
+            late.set_trace_callback(None)
+            with closing(sqlite3.connect(path, isolation_level=None)) as db:
+                prepare(db, str(path))
+                sqlite_claims.claim(db, Claim("a", NOTE, CLAIM_SECONDS), "s", None, 0.0)
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as late:
+        late.set_trace_callback(claim_meanwhile)
+        prepare(late, str(path))
+        found = sqlite_claims.claimed(late, "s", 0.0)
+    assert found is not None
+    assert found.turn_id == "a"
 
 
 async def test_the_log_does_not_grow_without_end(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def prepare(db: sqlite3.Connection, path: str) -> None:
     Raises:
         Newer: a newer version of this package made the file.
     """
-    (version,) = db.execute("PRAGMA user_version").fetchone()
+    version = _version(db)
     if version > VERSION:
         raise Newer(
             f"the journal {path} was made by a newer version of agentic-flywheel (format {version}, this version "
@@ -124,8 +124,14 @@ def prepare(db: sqlite3.Connection, path: str) -> None:
     db.execute("PRAGMA wal_autocheckpoint = 0")
     if version < VERSION:
         with writing(db):
-            for statement in _TABLES:
-                db.execute(statement)
+            if _version(db) < VERSION:  # another process may have made it since, and claimed something in it
+                for statement in _TABLES:
+                    db.execute(statement)
+
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 _TABLES = (
