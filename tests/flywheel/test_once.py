@@ -8,18 +8,23 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentic_flywheel import Flywheel, UniversalSession
+from agentic_flywheel import Flywheel, SessionManager, UniversalSession
+from agentic_flywheel.codec import encode_note
 from agentic_flywheel.errors import FlowFailed
 from agentic_flywheel.flywheel.once import turn_id_for
+from agentic_flywheel.manager.turns import CLAIM_SECONDS
+from agentic_flywheel.secrecy import PLAIN
 from agentic_flywheel.session import InFlight
+from agentic_flywheel.stores import redis_scripts as scripts
 from tests.conftest import start_or_report
 from tests.flywheel.asker import flywheel_at
-from tests.resilience.outage import Outage, guard_of, outage_on, until, until_open, until_replayed
+from tests.resilience.outage import Outage, guard_of, journalled, outage_on, until, until_open, until_replayed
 from tests.stores.test_sqlite import ROOT
 from tests.support.servers import Server
 from tests.support.values import questions
@@ -274,6 +279,28 @@ async def test_a_caller_who_goes(askers: Askers) -> None:
     assert reply.text == "answer to last"
 
 
+@asynccontextmanager
+async def run_here(manager: SessionManager, session_id: str, question: str) -> AsyncIterator[None]:
+    """A turn that is claimed among the processes of this machine alone, and that ends on record."""
+    turn = InFlight("turn", question, "slow")
+    claims = journalled(manager).claims
+    await claims.claim(session_id, turn.holder, encode_note(turn, PLAIN), seconds=CLAIM_SECONDS)
+    yield
+    session = await manager.require(session_id)
+    session.record(id=turn.turn_id, question=question, response="so", flow_id="slow")
+    await manager.save_session(session)
+    await claims.release(session_id, turn.holder)
+
+
+async def until_gone(outage: Outage, key: str) -> None:
+    """Wait until Redis has no such key any more."""
+
+    async def is_gone() -> bool:
+        return not await outage.raw.exists(key)
+
+    await until(is_gone)
+
+
 class TestWhileRedisIsAway:
     @pytest.fixture
     async def askers(self, outage: Outage, tmp_path: Path) -> AsyncIterator[Askers]:
@@ -325,6 +352,36 @@ class TestWhileRedisIsAway:
         assert (again.repeated, again.turn_id, again.text) == (True, first.turn_id, first.text)
         assert askers.runs == ["why"]
 
+    @pytest.mark.parametrize("goes", [False, True], ids=["stays", "goes"])
+    async def test_answered_by_another(self, askers: Askers, outage: Outage, goes: bool) -> None:
+        """Who gets another's answer leaves no claim behind, also where Redis granted one that nobody heard of."""
+        session_id = await new_session(askers)
+        claim, waiting, other = f"agentic_flywheel:claim:{session_id}", askers.open(), askers.open().sessions
+        release = waiting.sessions.turns.release
+
+        async def released(*arguments: Any) -> None:
+            if goes:
+                outage.proxy.reset()  # so that it cannot be sent at once
+                await asyncio.sleep(0.01)
+                asking.cancel()
+            await release(*arguments)
+
+        waiting.sessions.turns.release = released  # type: ignore[method-assign, assignment]  # only listens
+        outage.proxy.cut_answer(2, of=scripts.CLAIM.digest.encode())
+        asking = asyncio.create_task(waiting.ask("why", session_id=session_id))
+
+        async def is_unheard() -> bool:
+            return journalled(waiting.sessions).claims.decide
+
+        await until(is_unheard)
+        async with run_here(other, session_id, "why"):
+            await askers.waiting(1)
+            assert await outage.raw.exists(claim)
+        with pytest.raises(asyncio.CancelledError) if goes else nullcontext():
+            assert (await asking).repeated
+        await until_gone(outage, claim)
+        assert askers.runs == []
+
     async def test_away_while_a_turn_runs(self, askers: Askers, outage: Outage) -> None:
         """A turn that runs when Redis goes away keeps its session, for the processes of its machine."""
         session_id = await new_session(askers)
@@ -354,11 +411,7 @@ class TestWhileRedisIsAway:
         askers.go()
         assert (await asking).saved.outcome == "journalled"
         outage.server.restart()
-
-        async def is_free() -> bool:  # a claim that only ended would still be told
-            return not await outage.raw.exists(f"agentic_flywheel:claim:{session_id}")
-
-        await until(is_free)
+        await until_gone(outage, f"agentic_flywheel:claim:{session_id}")  # one that only ended would still be told
         await until_replayed(flywheel.sessions)
         assert questions(await flywheel.sessions.require(session_id)) == ["why"]
 

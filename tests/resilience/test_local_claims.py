@@ -15,7 +15,8 @@ from agentic_flywheel.resilience.journal_file import prepare
 from agentic_flywheel.resilience.local_claims import NOTED_AFTER, LocalClaims
 from agentic_flywheel.session import InFlight
 from agentic_flywheel.stores import Claim, sqlite_claims
-from tests.resilience.outage import Outage, journalled, until, until_open, until_replayed
+from agentic_flywheel.stores import redis_scripts as scripts
+from tests.resilience.outage import Outage, guard_of, journalled, until, until_open, until_replayed
 
 NOTE = b'{"question":"why?"}'
 
@@ -100,6 +101,44 @@ async def test_a_claim_that_is_renewed_without_redis(outage: Outage) -> None:
     found = await second.turns.claim("s", turn("b"))
     assert found is not None
     assert found.running
+
+
+async def test_a_claim_that_redis_granted_unheard(outage: Outage) -> None:
+    """A turn that was begun without Redis keeps its session on this machine, whoever has a claim in Redis."""
+    first, second = outage.open(), outage.open()
+    outage.server.kill()
+    await until_open(first)
+    one, other = turn("a"), turn("b")
+    assert await first.turns.claim("s", one) is None
+    outage.server.restart()
+    await until_replayed(first)
+    await guard_of(second).claim("s", other.holder, NOTE, seconds=CLAIM_SECONDS)
+    await first.turns.claim("s", one)  # to renew it
+    found = await second.turns.claim("s", other)
+    assert found is not None
+    assert (found.turn.turn_id, found.running) == ("a", True)
+    await first.turns.release("s", one)
+    assert await second.turns.claim("s", other) is None
+
+
+async def test_an_unheard_claim_is_given_up_when_redis_is_back(outage: Outage) -> None:
+    """A claim that Redis granted while its answer was lost is not left there by a turn that ends without Redis."""
+    manager = outage.open()
+    one = turn("a")
+    await manager.load("s")  # it has the scripts from now on
+    outage.proxy.cut_answer(2, of=scripts.CLAIM.digest.encode())
+    assert await manager.turns.claim("s", one) is None
+    assert await outage.raw.exists("agentic_flywheel:claim:s")
+    outage.proxy.refuse()
+    outage.proxy.reset()
+    await manager.turns.release("s", one)
+    assert await outage.raw.exists("agentic_flywheel:claim:s")
+    await outage.proxy.pass_through()
+
+    async def is_free() -> bool:
+        return not await outage.raw.exists("agentic_flywheel:claim:s")
+
+    await until(is_free)
 
 
 async def test_claimed_while_another_process_opens_the_new_file(tmp_path: Path) -> None:

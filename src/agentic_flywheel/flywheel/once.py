@@ -134,17 +134,18 @@ class Gate:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 if _has_ended(done := await self._ended(session_id, answering)):
-                    return Passed(done)
+                    break
                 found, loaded = await to_the_end(self._claim_and_load(session_id, turn, last))
-            # The session is ours. Only now nobody can finish the same turn between our look and our run.
-            done = await self._put_on_record(session_id, found)
-            done = await self._end_of(session_id, answering, done)
-            if done is None or (idempotent and not _has_ended(done)):
-                return Passed(loaded=loaded if done is None else None)
+            else:  # The session is ours. Only now nobody can finish the same turn between our look and our run.
+                done = await self._put_on_record(session_id, found)
+                done = await self._end_of(session_id, answering, done)
+                if done is None or (idempotent and not _has_ended(done)):
+                    return Passed(loaded=loaded if done is None else None)
         except BaseException:
             await asyncio.shield(self._sessions.turns.release(session_id, turn))
             raise
-        await self._sessions.turns.release(session_id, turn)
+        # Also where nobody granted it: the store may have, and its answer was lost.
+        await asyncio.shield(self._sessions.turns.release(session_id, turn))
         return Passed(done)
 
     def _note_the_same(self, turn: InFlight, found: Found | None, answering: list[str]) -> None:

@@ -79,6 +79,7 @@ class JournalledStore(Store):
             return pending_mark(change)
         self.knowledge.wrote(change, mark)
         if change.releases is not None:
+            self._late_releases.forget(change.session_id, change.releases)
             await self.claims.release(change.session_id, change.releases)
         return mark
 
@@ -199,11 +200,12 @@ class JournalledStore(Store):
         here = await claim_here() if asks_here else None
         if here is not None and here.stands and not renews:
             return here
+        asked = self.inner.breaker.admits
         try:
             there = await self.inner.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
         except Unavailable:
-            return await self._claim_alone(session_id, turn_id, claim_here, here, renews=renews)
-        return await self._agreed(session_id, turn_id, note, seconds, here, there)
+            return await self._claim_alone(session_id, turn_id, claim_here, here, asked=asked, renews=renews)
+        return await self._agreed(session_id, turn_id, note, seconds, here, there, renews=renews)
 
     async def claim_and_read(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
@@ -214,10 +216,11 @@ class JournalledStore(Store):
         here = await claim_here() if await self._is_decided_here(session_id) else None
         if here is not None and here.stands:
             return here, None
+        asked = self.inner.breaker.admits
         try:
             there, found = await self.inner.claim_and_read(session_id, turn_id, note, seconds=seconds, last=last)
         except Unavailable as error:
-            grant = await self._claim_alone(session_id, turn_id, claim_here, here)
+            grant = await self._claim_alone(session_id, turn_id, claim_here, here, asked=asked)
             return grant, None if grant.stands else await self._read_here(session_id, last, None, error)
         if found is not None:
             self.knowledge.saw(session_id, found)
@@ -234,21 +237,36 @@ class JournalledStore(Store):
         claim_here: Callable[[], Awaitable[Grant]],
         here: Grant | None,
         *,
+        asked: bool,
         renews: bool = False,
     ) -> Grant:
         """What comes of a claim that the store did not answer."""
         self.replayer.start()
+        if asked:
+            self._late_releases.expect(session_id, turn_id)
         waited = not renews and await self.claims.agree(session_id, turn_id)
         return await claim_here() if waited or here is None else here
 
     async def _agreed(
-        self, session_id: str, turn_id: str, note: bytes, seconds: float, here: Grant | None, there: Grant
+        self,
+        session_id: str,
+        turn_id: str,
+        note: bytes,
+        seconds: float,
+        here: Grant | None,
+        there: Grant,
+        *,
+        renews: bool = False,
     ) -> Grant:
-        """What comes of a claim that the store answered."""
+        """What comes of a claim that the store answered.
+
+        A turn that is being run keeps its session here, though another's claim stands in the store: that may have
+        been granted when nobody heard of it, to one that waits here for the turn's end.
+        """
         self.claims.store_answers()
-        if there.stands:
+        if there.stands and not renews:
             await self.claims.release(session_id, turn_id)
-        else:
+        elif not there.stands:
             self.claims.granted(session_id, turn_id, note, seconds=seconds)
         return Grant(there.fence, there.found or (here.found if here is not None else None))
 
@@ -266,8 +284,9 @@ class JournalledStore(Store):
         try:
             await self.inner.release(session_id, turn_id)
         except Unavailable:
-            if self.claims.is_granted(session_id, turn_id):
+            if self.claims.is_granted(session_id, turn_id) or self._late_releases.expects(session_id, turn_id):
                 self._late_releases.add(session_id, turn_id)
+        self._late_releases.forget(session_id, turn_id)
         await self.claims.release(session_id, turn_id)
 
     async def raw(self, session_id: str) -> bytes | None:
