@@ -16,7 +16,16 @@ from agentic_flywheel.resilience.local_claims import NOTED_AFTER, LocalClaims
 from agentic_flywheel.session import InFlight
 from agentic_flywheel.stores import Claim, sqlite_claims
 from agentic_flywheel.stores import redis_scripts as scripts
-from tests.resilience.outage import Outage, guard_of, journalled, until, until_open, until_replayed
+from tests.resilience.outage import (
+    Outage,
+    conversation,
+    guard_of,
+    journalled,
+    save,
+    until,
+    until_open,
+    until_replayed,
+)
 
 NOTE = b'{"question":"why?"}'
 
@@ -119,6 +128,23 @@ async def test_a_claim_that_redis_granted_unheard(outage: Outage) -> None:
     assert (found.turn.turn_id, found.running) == ("a", True)
     await first.turns.release("s", one)
     assert await second.turns.claim("s", other) is None
+
+
+async def test_the_clock_of_redis_went_back(outage: Outage) -> None:
+    """A turn that has its session is stored, though after a failover its claim seems older than an earlier one."""
+    manager = outage.open()
+    session = conversation("before", id="s")
+    await save(manager, session)
+    await manager.store.fence("s", round((time.time() + 60) * 1_000_000))
+    one = turn("a")
+    await manager.turns.claim("s", one)
+
+    async def is_noted() -> bool:
+        return await journalled(manager).journal.claimed("s") is not None
+
+    await until(is_noted)
+    session.record(id="a", question="why?", response="so")
+    assert (await manager.save_session(session, under=one)).outcome == "stored"
 
 
 async def test_an_unheard_claim_is_given_up_when_redis_is_back(outage: Outage) -> None:

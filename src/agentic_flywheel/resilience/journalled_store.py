@@ -274,10 +274,12 @@ class JournalledStore(Store):
         await self.inner.fence(session_id, fence)
 
     async def claimed(self, session_id: str) -> Claim | None:
-        claims = [await self.claims.claimed(session_id)]
+        here, there = await self.claims.claimed(session_id), None
         with suppress(Unavailable):
-            claims.append(await self.inner.claimed(session_id))
-        found = [claim for claim in claims if claim is not None]
+            there = await self.inner.claimed(session_id)
+        if there is not None and not there.ended:  # it may be the same, and has its fence from the store
+            return there
+        found = [claim for claim in (here, there) if claim is not None]
         return max(found, key=lambda claim: (not claim.ended, claim.until), default=None)
 
     async def release(self, session_id: str, turn_id: str) -> None:
