@@ -673,6 +673,24 @@ class TestProcesses:
         await until_replayed(manager)
         assert await asked_in(outage, "s") == list(range(42))
 
+    async def test_a_caller_who_is_cancelled_while_it_looks(self, outage: Outage) -> None:
+        """What another process accepted is noticed also where the caller is gone who was about to notice it."""
+        first, second = outage.open(), outage.open()
+        session = conversation(1)
+        await save(first, session)
+        await journalled(first).journal.pending()  # so that it has the file open
+        same = await second.require(session.id)
+        outage.proxy.refuse()
+        outage.proxy.reset()
+        await save(second, same, 2)
+        await second.close()
+        await outage.proxy.pass_through()
+        looking = asyncio.create_task(first.load(session.id))
+        await asyncio.sleep(0)
+        looking.cancel()
+        await asyncio.wait((looking,))
+        assert await asked_in(first, session.id) == [1, 2]
+
 
 class TestFormats:
     def test_joined_changes_keep_the_epoch_of_the_first(self) -> None:

@@ -206,6 +206,10 @@ class Journal:
         self._seen = seen
         return changed
 
+    def look_again(self) -> None:
+        """Have the next call of `changed` take the file for another one."""
+        self._seen, self._looked = None, 0.0
+
     @asynccontextmanager
     async def replaying(self) -> AsyncIterator[bool]:
         """The right to replay; False while another process has it. It ends with the process that has it.

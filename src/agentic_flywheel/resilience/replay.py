@@ -129,6 +129,9 @@ class Replayer:
             await self._look_what_waits()
         except StoreError as error:
             self._complain(error)
+        except asyncio.CancelledError:  # what is there is not known yet
+            self._journal.look_again()
+            raise
         finally:
             self._looking -= 1
         if self._held:
