@@ -292,6 +292,31 @@ class TestReadYourOwnWrites:
         outage.server.kill()
         assert await asked_in(second, "s") == [1, 2]
 
+    async def test_what_another_process_replayed(self, outage: Outage) -> None:
+        """Who replays the turns of another process knows those before them, too, when Redis goes away again."""
+        first = outage.open()
+        session = conversation(1, 2)
+        await save(first, session)
+        outage.server.kill()
+        await save(first, session, 3)
+        await first.close()
+        outage.server.restart()
+        second = outage.open()
+        await second.health()
+        await until_replayed(second)
+        outage.server.kill()
+        assert await asked_in(second, session.id) == [1, 2, 3]
+
+    async def test_a_head_alone(self, outage: Outage) -> None:
+        """To have read no turn of what others added costs none of those that are known."""
+        first, second = outage.open(), outage.open()
+        session = conversation(1, 2)
+        await save(first, session)
+        await save(second, await second.require(session.id), 3)
+        await first.load(session.id, last=0)
+        outage.server.kill()
+        assert await asked_in(first, session.id) == [1, 2]
+
     async def test_after_a_restart_of_the_process(self, outage: Outage) -> None:
         """A process that is started during the outage knows what was stored and what waits, and replays it."""
         first = outage.open()

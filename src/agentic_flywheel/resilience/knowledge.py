@@ -62,14 +62,15 @@ class LocalKnowledge:
         self._new: set[str] = set()
         self._writer: asyncio.Task[None] | None = None
 
-    def saw(self, session_id: str, stored: Stored) -> None:
-        """Note a state that the store gave."""
-        known = self._states.get(session_id)
-        enough = len(stored.lines) >= self._turns
-        if not enough and known is not None and known.mark.epoch == stored.mark.epoch:
+    def saw(self, session_id: str, stored: Stored, known: Stored | None = None) -> None:
+        """Note a state that the store gave; ``known`` is an earlier one, where another process knows it."""
+        known = known or self._states.get(session_id)
+        if len(stored.lines) < self._turns and known is not None and known.mark.epoch == stored.mark.epoch:
             earlier = known.lines[: max(stored.start - known.start, 0)]
             if known.start + len(earlier) == stored.start:
                 stored = replace(stored, lines=[*earlier, *stored.lines], start=known.start)
+            elif not stored.lines:  # others added turns since, and none of them was read: what is known tells more
+                return
         self._note(session_id, stored)
 
     def wrote(self, change: Change, mark: Mark) -> None:

@@ -280,7 +280,7 @@ class Replayer:
         known = await self._knowledge.last_stored(change.session_id)
         done = await commit(self._store, change, _known_before(change, known), limit=self._limit)
         stored = Stored(done.mark, done.head, done.last_active, done.lines, done.start)
-        self._knowledge.saw(change.session_id, stored)
+        self._knowledge.saw(change.session_id, stored, known)
 
     async def _look_what_waits(self) -> bool:
         before = dict(self._held)
