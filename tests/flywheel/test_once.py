@@ -19,6 +19,7 @@ from agentic_flywheel.codec import encode_note
 from agentic_flywheel.errors import FlowFailed
 from agentic_flywheel.flywheel.once import turn_id_for
 from agentic_flywheel.manager.turns import CLAIM_SECONDS
+from agentic_flywheel.resilience import Breaker
 from agentic_flywheel.secrecy import PLAIN
 from agentic_flywheel.session import InFlight
 from agentic_flywheel.stores import redis_scripts as scripts
@@ -381,6 +382,22 @@ class TestWhileRedisIsAway:
             assert (await asking).repeated
         await until_gone(outage, claim)
         assert askers.runs == []
+
+    @pytest.mark.parametrize("key", ["key", None], ids=["same key", "same question"])
+    async def test_one_process_takes_redis_for_away(self, askers: Askers, key: str | None) -> None:
+        """A process that has not noticed yet that Redis is back does not run again what another stored there."""
+        session_id = await new_session(askers)
+        first, other = askers.open(), askers.open()
+        asking = asyncio.create_task(first.ask("why", session_id=session_id, request_key=key))
+        await askers.begun()
+        again = asyncio.create_task(other.ask("why", session_id=session_id, request_key=key))
+        await askers.waiting(1)
+        guard_of(other.sessions).breaker = Breaker(failures=1, pause=1.0)
+        guard_of(other.sessions).breaker.failed()
+        askers.go()
+        replies = await asyncio.gather(asking, again)
+        assert [reply.repeated for reply in replies] == [False, True]
+        assert askers.runs == ["why"]
 
     async def test_away_while_a_turn_runs(self, askers: Askers, outage: Outage) -> None:
         """A turn that runs when Redis goes away keeps its session, for the processes of its machine."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from .settling import Settler
 
 FIRST_LOOK_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.25
+NOTICED_SECONDS = 2.0  # by then all processes of a machine know that a store is back that one of them wrote to
 
 
 def turn_id_for(session_id: str, request_key: str | None) -> str:
@@ -89,7 +91,7 @@ class Gate:
         earlier = await self._records.find(session_id, turn.turn_id) if keyed else None
         passed = Passed(earlier)
         if not _has_ended(earlier):
-            answering = [turn.turn_id] if keyed else []
+            answering = {turn.turn_id: False} if keyed else {}
             self._note_the_same(turn, seen, answering)
             passed = await self._claim(session_id, turn, last, answering, idempotent, waits)
         if passed.earlier is not None:
@@ -115,14 +117,15 @@ class Gate:
         session_id: str,
         turn: InFlight,
         last: int | None,
-        answering: list[str],
+        answering: dict[str, bool],
         idempotent: bool,
         waits: bool,
     ) -> Passed:
         """Claim the session when it is free; or give the execution that answers the turn.
 
-        ``answering`` are the ids of turns that would: the first one of the same key. A running turn of the same
-        question would, too; each that is seen, since one that only waited like this one is never put on record.
+        ``answering`` has the ids of turns that would, and whether they were seen running: the first one of the same
+        key. A running turn of the same question would, too; each that is seen, since one that only waited like
+        this one is never put on record.
         """
         try:  # a claim is waited for also by a caller who is cancelled: only then it can be given up
             found, loaded = await to_the_end(self._claim_and_load(session_id, turn, last))
@@ -148,11 +151,10 @@ class Gate:
         await asyncio.shield(self._sessions.turns.release(session_id, turn))
         return Passed(done)
 
-    def _note_the_same(self, turn: InFlight, found: Found | None, answering: list[str]) -> None:
+    def _note_the_same(self, turn: InFlight, found: Found | None, answering: dict[str, bool]) -> None:
         """Have a turn that was found running answer another one, if it is of the same question."""
-        asks_the_same = self._sessions.turns.asks_the_same
-        if found is not None and asks_the_same(found.turn, turn) and found.turn.turn_id not in answering:
-            answering.append(found.turn.turn_id)
+        if found is not None and self._sessions.turns.asks_the_same(found.turn, turn):
+            answering[found.turn.turn_id] = True
 
     async def _claim_and_load(
         self, session_id: str, turn: InFlight, last: int | None
@@ -164,20 +166,26 @@ class Gate:
         found, loaded = await self._sessions.claim_and_load(session_id, turn, last=last)
         return found, loaded if found is None and loaded.session is not None else None
 
-    async def _ended(self, session_id: str, answering: list[str]) -> Execution | None:
+    async def _ended(self, session_id: str, answering: Iterable[str]) -> Execution | None:
         """Of turns that would answer, one that has ended."""
         for turn_id in answering:
             if _has_ended(done := await self._records.find(session_id, turn_id)):
                 return done
         return None
 
-    async def _end_of(self, session_id: str, answering: list[str], known: Execution | None) -> Execution | None:
-        """Of turns that would answer, one that has ended; else one whose end nobody knows, after another look."""
-        unknown = None
-        for turn_id in answering:
+    async def _end_of(
+        self, session_id: str, answering: Mapping[str, bool], known: Execution | None
+    ) -> Execution | None:
+        """Of turns that would answer, one that has ended; else one whose end nobody knows, after another look.
+
+        One that was seen running and is nowhere now may be in a store that this process still takes for away.
+        """
+        until, unknown = time.monotonic() + NOTICED_SECONDS, None
+        for turn_id, ran in answering.items():
             done = known
             if done is None or done.id != turn_id:
-                done = await self._records.find(session_id, turn_id)
+                patience = until - time.monotonic() if ran else 0.0
+                done = await self._records.find(session_id, turn_id, patience=patience)
             if done is not None and not _has_ended(done) and await self._settler.settle(session_id, [done]):
                 done = await self._records.find(session_id, turn_id) or done
             if _has_ended(done):

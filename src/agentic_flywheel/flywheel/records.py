@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from ..backends import FlowRegistry
 from ..config import TimesToLive
 from ..errors import StoreError, Unavailable, UnknownFlow
@@ -9,6 +12,7 @@ from ..manager import Saved, SessionManager
 from ..session import Execution, InFlight, UniversalSession
 
 LOOKED_THROUGH = 1000  # turns of a session, for one whose execution cannot be read now
+PAUSE_SECONDS = 0.05
 
 
 class Records:
@@ -50,17 +54,23 @@ class Records:
             history=usual.history if flow.history_ttl is None else flow.history_ttl,
         )
 
-    async def find(self, session_id: str, execution_id: str) -> Execution | None:
+    async def find(self, session_id: str, execution_id: str, *, patience: float = 0.0) -> Execution | None:
         """An execution of a session, or None also where the store cannot tell: that keeps nobody from asking.
 
-        While the store is away, the turns that this machine knows tell of theirs.
+        While the store is away, the turns that this machine knows tell of theirs. ``patience`` is how many seconds
+        it may be asked again, if these do not.
         """
-        try:
-            return await self._sessions.load_execution(execution_id)
-        except Unavailable:
-            return await self._of_turn(session_id, execution_id)
-        except StoreError:
-            return None
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return await self._sessions.load_execution(execution_id)
+            except Unavailable:
+                known = await self._of_turn(session_id, execution_id)
+                if known is not None or time.monotonic() >= until:
+                    return known
+            except StoreError:
+                return None
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _of_turn(self, session_id: str, turn_id: str) -> Execution | None:
         session = (await self._sessions.load(session_id, last=LOOKED_THROUGH)).session
