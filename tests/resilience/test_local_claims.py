@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from agentic_flywheel.codec import encode_note
 from agentic_flywheel.manager.turns import CLAIM_SECONDS
 from agentic_flywheel.resilience import Journal
 from agentic_flywheel.resilience.journal import LONG_LOG, _stamp
@@ -145,6 +146,29 @@ async def test_the_clock_of_redis_went_back(outage: Outage) -> None:
     await until(is_noted)
     session.record(id="a", question="why?", response="so")
     assert (await manager.save_session(session, under=one)).outcome == "stored"
+
+
+async def test_claimed_here_while_redis_is_slow(outage: Outage) -> None:
+    """A turn that goes on without Redis is heeded by one whose claim Redis is about to grant."""
+    first, second = outage.open(), outage.open()
+    one, other = turn("a"), turn("b")
+    await second.turns.claim("else", other)
+    await second.turns.release("else", other)
+    sent = len(outage.proxy.requests)
+    outage.proxy.delay(0.1)
+    asking = asyncio.create_task(second.turns.claim("s", other))
+
+    async def is_asked() -> bool:
+        return len(outage.proxy.requests) > sent
+
+    await until(is_asked)
+    note = encode_note(one, first.forms.open)
+    await journalled(first).claims.claim("s", one.holder, note, seconds=CLAIM_SECONDS)
+    found = await asking
+    assert found is not None
+    assert (found.turn.turn_id, found.running) == ("a", True)
+    await outage.proxy.pass_through()
+    assert not await outage.raw.exists("agentic_flywheel:claim:s")
 
 
 async def test_an_unheard_claim_is_given_up_when_redis_is_back(outage: Outage) -> None:

@@ -205,6 +205,10 @@ class JournalledStore(Store):
             there = await self.inner.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
         except Unavailable:
             return await self._claim_alone(session_id, turn_id, claim_here, here, asked=asked, renews=renews)
+        if here is None and not there.stands:
+            here = await self._claimed_meanwhile(session_id, turn_id, claim_here)
+            if here is not None and here.stands:
+                return here
         return await self._agreed(session_id, turn_id, note, seconds, here, there, renews=renews)
 
     async def claim_and_read(
@@ -222,6 +226,10 @@ class JournalledStore(Store):
         except Unavailable as error:
             grant = await self._claim_alone(session_id, turn_id, claim_here, here, asked=asked)
             return grant, None if grant.stands else await self._read_here(session_id, last, None, error)
+        if here is None and not there.stands:
+            here = await self._claimed_meanwhile(session_id, turn_id, claim_here)
+            if here is not None and here.stands:
+                return here, None
         if found is not None:
             self.knowledge.saw(session_id, found)
         return await self._agreed(session_id, turn_id, note, seconds, here, there), found
@@ -229,6 +237,20 @@ class JournalledStore(Store):
     async def _is_decided_here(self, session_id: str) -> bool:
         """Whether the processes of this machine are asked before the store who may have a session."""
         return self.claims.decide or await self.replayer.may_be_claimed(session_id)
+
+    async def _claimed_meanwhile(
+        self, session_id: str, turn_id: str, claim_here: Callable[[], Awaitable[Grant]]
+    ) -> Grant | None:
+        """What comes here of a claim that the store granted, if others may have claimed it meanwhile."""
+        if not await self.replayer.may_be_claimed(session_id):
+            return None
+        here = await claim_here()
+        if here.stands:
+            try:
+                await self.inner.release(session_id, turn_id)
+            except Unavailable:
+                self._late_releases.expect(session_id, turn_id)
+        return here
 
     async def _claim_alone(
         self,
