@@ -1,5 +1,6 @@
 """`flywheel sessions`: each command, for people and for programs."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from agentic_flywheel.config import Settings
 from agentic_flywheel.flywheel.packet import estimate_tokens
 from agentic_flywheel.stores.redis_store import RedisStore
 from agentic_flywheel.wiring import open_manager
+from tests.support.proxy import Proxy
 from tests.support.servers import Server
 
 from .command import fails, flywheel
@@ -49,6 +51,18 @@ async def test_a_listing_of_this_machine_alone_is_called_so(
     assert "Only what this machine knows" in listed.errors
     own_server.restart()
     assert flywheel("sessions", "list").errors == ""
+
+
+async def test_a_command_waits_for_a_slow_redis(monkeypatch: pytest.MonkeyPatch, own_server: Server) -> None:
+    """Longer than a server's callers may; the doctor does not, and says what these would see."""
+    async with Proxy(own_server.port) as proxy:
+        monkeypatch.setenv("FLYWHEEL_REDIS_URL", f"redis://127.0.0.1:{proxy.port}")
+        await store(open_manager(Settings.load()), conversation("talk"))
+        proxy.delay(0.15)
+        shown = await asyncio.to_thread(flywheel, "sessions", "show", "talk")
+        assert "answer 2" in shown.text, shown.errors
+        doctor = await asyncio.to_thread(flywheel, "doctor")
+        assert (doctor.code, "no answer came in time" in doctor.text) == (1, True), doctor.text
 
 
 async def test_a_session_is_shown_with_its_newest_turns(manager: SessionManager) -> None:

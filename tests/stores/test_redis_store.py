@@ -295,6 +295,7 @@ async def test_the_right_password_is_never_shown(locked_server: Server) -> None:
         "redis://user:s3cret?pass@localhost:6379/0",
         "http://:s3cret@localhost",
         "redis://:s3cret@localhost:port",
+        "redis://:s3cret@localhost:6379/sessions",
     ],
 )
 def test_a_url_that_cannot_be_used_is_told_at_once_and_without_its_password(url: str) -> None:

@@ -10,7 +10,7 @@ from agentic_flywheel.errors import FlywheelError
 from agentic_flywheel.manager import share
 from agentic_flywheel.session.principal import principal_of
 from agentic_flywheel.stores.owned import acting_as
-from agentic_flywheel.stores.redis_store import RedisStore
+from agentic_flywheel.stores.redis_store import LARGE, RedisStore
 from agentic_flywheel.stores.redis_sweep import Sweeper
 
 ANNA, BEN = principal_of(None, "anna"), principal_of(None, "ben")
@@ -36,6 +36,8 @@ async def fails_on(url: str, admin: Pusher) -> list[str]:
             wrong.append(what)
 
     await _do_everything(store, do, admin)
+    large = UniversalSession(backend="custom", id="large", context={"large": "x" * LARGE})
+    await do("write a large one", SessionManager(store).save_session(large), bool)
     await _do_as_users(SessionManager(store), store.sweeper, do)
     await store.close()
     return wrong

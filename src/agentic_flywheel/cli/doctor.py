@@ -45,11 +45,13 @@ def doctor(
 
 
 async def _examine(options: Options, reindex: bool) -> tuple[int | None, list[Finding]]:
+    from ..wiring import open_manager
     from .checks import examine_secrecy, examine_store
 
-    async with options.manager() as sessions:
+    settings = options.settings()
+    async with open_manager(settings) as sessions:  # as patient as a server is
         indexed = await sessions.store.reindex() if reindex else None
-        found = [*await examine_store(sessions), *examine_secrecy(sessions, options.settings())]
+        found = [*await examine_store(sessions), *examine_secrecy(sessions, settings)]
         return indexed, found
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..manager import SessionManager
 
+PATIENCE_MS = 1000
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -45,10 +47,17 @@ class Options:
         return principal_of(self.settings().http.auth.vouching, subject)
 
     def manager(self, url: str | None = None) -> SessionManager:
-        """The session manager of these settings, for an ``async with``; for the errors see `settings`."""
+        """The session manager of these settings, for an ``async with``; for the errors see `settings`.
+
+        Whoever typed a command waits longer for its answer than the callers of a server may.
+        """
+        from msgspec.structs import replace
+
         from ..wiring import open_manager
 
-        return open_manager(self.settings(url))
+        settings = self.settings(url)
+        patient = replace(settings.journal, budget_ms=max(settings.journal.budget_ms, PATIENCE_MS))
+        return open_manager(replace(settings, journal=patient))
 
 
 T = TypeVar("T")

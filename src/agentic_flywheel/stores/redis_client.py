@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis.asyncio
 from redis import exceptions as redis_errors
@@ -29,6 +30,7 @@ def connections(url: str) -> Callable[[], Connection]:
         ConfigError: the URL cannot be used, or a TLS file that it names.
     """
     with usable(url):
+        _check_database(url)
         pool = redis.asyncio.ConnectionPool.from_url(
             url,
             socket_connect_timeout=CONNECT_SECONDS,
@@ -38,6 +40,16 @@ def connections(url: str) -> Callable[[], Connection]:
         make_connection: Callable[[], Connection] = pool.make_connection
         check(make_connection())
     return make_connection
+
+
+def _check_database(url: str) -> None:
+    """Refuse what the library takes for database 0."""
+    parts = urlsplit(url)
+    name = parts.path.strip("/")
+    if parts.scheme != "unix" and name and not name.isdecimal() and "@" not in name:  # else: of a password
+        raise ConfigError(
+            f"the Redis URL {without_password(url)!r} cannot be used: a database is a number, and {name!r} is none"
+        )
 
 
 def no_retries() -> Retry:

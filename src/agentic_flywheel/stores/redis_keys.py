@@ -9,6 +9,7 @@
 ``<prefix>:claim:<id>``               the turn that is run in a session, and until when it has the right to
 ``<prefix>:damaged:<id>:<time>``      what was no session document and stood in the way of one, for 30 days
 ``<prefix>:tombstone:<id>``           when a session was deleted, so that no late writer revives it
+``<prefix>:written:{<session>}:<n>``  a large session on its way to its own key, for a moment
 ====================================  ==========================================================
 
 What belongs to a principal has its hash in front of the id: ``<prefix>:session:<owner>:<id>``, and so on; each
@@ -57,6 +58,11 @@ class Keys:
     def tombstone(self, session_id: str) -> str:
         """The key that notes that a session was deleted."""
         return f"{self.prefix}:tombstone:{_plain(session_id)}"
+
+    def written(self, session_id: str, version: str) -> str:
+        """The key at which a version of a session is put before it gets the session's own; on the same server."""
+        session = self.session(session_id)
+        return f"{self.prefix}:written:{session if '{' in self.prefix else f'{{{session}}}'}:{version}"
 
     def share(self, name: str) -> str:
         """The key that says whose session a reader was given."""

@@ -21,7 +21,7 @@ class Script:
         return ("EVALSHA", self.digest, 1, key, *arguments)
 
     def on_both(self, key: str, other: str, *arguments: Argument) -> tuple[Argument, ...]:
-        """The command that runs it on two keys; not for a cluster, where they may be on two servers."""
+        """The command that runs it on two keys; in a cluster they have to be on one server."""
         return ("EVALSHA", self.digest, 2, key, other, *arguments)
 
 

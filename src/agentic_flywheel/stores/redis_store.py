@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 FIRST_LOOK = 4096  # bytes read of a session for a listing; most heads fit
 SPARE = 1024  # bytes that are read of a session's end beyond what its turns are thought to take
+LARGE = 256 * 1024  # bytes of a document that is not handed to a script
+WRITTEN_SECONDS = 60  # that it may lie there, if nobody puts it in its place
 CLAIM_KEPT_SECONDS = 7 * 24 * 3600
 
 
@@ -114,10 +116,11 @@ class RedisStore(RedisUpkeep):
         document = layout.compose(mark, change.head, change.last_active, lines, change.ttl, change.fence)
         if len(document) > limit:
             raise too_large(change.session_id, len(document), limit)
-        seen = change.base.version if change.base else ""
-        replace = scripts.REPLACE.on(key, seen, change.version, document, change.ttl, change.fence)
         tombstone: Command = ("GET", self._keys.tombstone(change.session_id))
-        *others, answer, buried = await self._pipe.steps([*beside, replace], [tombstone])
+        *writing, replace = self._replacing(change, key, document)
+        *others, answer, buried = await self._pipe.steps([*beside, *writing], [replace], [tombstone])
+        for written in others[len(beside) :]:
+            raise_translated(written)
         await self._heed(change.records, others)
         match raise_translated(answer):
             case [b"stored", stored_revision, total, epoch]:
@@ -132,6 +135,21 @@ class RedisStore(RedisUpkeep):
                 raise Conflict(change.session_id, found.decode())
             case unexpected:
                 raise StoreError(f"the replace script answered {unexpected!r}")
+
+    def _replacing(self, change: Change, key: str, document: bytes) -> list[Command]:
+        """What puts a document in the place of a session; a large one in two steps, so that nobody waits for it.
+
+        A script would copy it three times, and Redis serves nobody meanwhile: for a second, with some hundred MB.
+        """
+        seen = change.base.version if change.base else ""
+        arguments = (change.ttl, change.fence)
+        if len(document) < LARGE:
+            return [scripts.REPLACE.on(key, seen, change.version, document, *arguments)]
+        beside = self._keys.written(change.session_id, change.version)
+        return [
+            ("SET", beside, document, "EX", WRITTEN_SECONDS),
+            scripts.REPLACE.on_both(key, beside, seen, change.version, "", *arguments),
+        ]
 
     def _finishing(self, change: Change) -> list[Command]:
         """What gives up, in the same round trip, the claim of a turn that ends with a change."""
