@@ -240,11 +240,17 @@ async def test_garbage(outage: Outage, answers: int) -> None:
     assert await asked_in(outage, "s") == list(range(15))
 
 
+def in_a_cluster(bus: int) -> tuple[str, ...]:
+    """The arguments of a node; the port of its bus, 10,000 higher than its own if not named, may be in use."""
+    return "--cluster-enabled", "yes", "--databases", "1", "--cluster-port", str(bus)
+
+
 @pytest.fixture
 async def member(tmp_path: Path) -> AsyncIterator[Outage]:
     """One node of a cluster that holds half of the slots."""
-    arguments = ("--cluster-enabled", "yes", "--databases", "1", "--cluster-require-full-coverage", "no")
-    with start_or_report("redis-server", *arguments) as server:
+    with start_or_report(
+        "redis-server", *in_a_cluster(free_port()), "--cluster-require-full-coverage", "no"
+    ) as server:
         async with outage_on(server, tmp_path / "state") as made:
             await execute(made, "CLUSTER", "ADDSLOTSRANGE", 0, 1)
             yield made
@@ -263,8 +269,9 @@ async def test_a_node_of_a_cluster(member: Outage) -> None:
 
 async def test_moved(member: Outage, tmp_path: Path) -> None:
     """A node that names another one for our key is misconfigured, and the message says what to do."""
-    with start_or_report("redis-server", "--cluster-enabled", "yes", "--databases", "1") as second:
-        await execute(member, "CLUSTER", "MEET", HOST, second.port)
+    bus = free_port()
+    with start_or_report("redis-server", *in_a_cluster(bus)) as second:
+        await execute(member, "CLUSTER", "MEET", HOST, second.port, bus)
         async with outage_on(second, tmp_path / "second") as other:
             await execute(other, "CLUSTER", "ADDSLOTSRANGE", 2, 16383)
 

@@ -78,6 +78,22 @@ async def test_what_is_gone_stays_a_small_part(world: RedisWorld) -> None:
     assert await indexed(world, ANNA) <= 4 * SAMPLE
 
 
+async def test_what_is_just_begun_stays(world: RedisWorld) -> None:
+    """Whoever looks at that very moment finds it there, also where Redis knows no script of ours yet."""
+
+    other = world.open()
+
+    async def look() -> None:
+        while True:
+            await other.count(ANNA, 1)
+
+    looking = asyncio.create_task(look())
+    await begin(world, ANNA, range(1000))
+    looking.cancel()
+    await asyncio.wait((looking,))
+    assert await indexed(world, ANNA) == 1000
+
+
 async def test_reindexing_looks_at_every_owner(world: RedisWorld) -> None:
     """Also at those who do not come back: nothing is left of their indexes; what others put beside them stays."""
     await begin(world, ANNA, range(SAMPLE), ttl=100)

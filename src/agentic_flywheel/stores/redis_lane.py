@@ -30,7 +30,7 @@ class Lane:
         """The answers to the commands, in order; one that failed is answered by its exception.
 
         A script that the server has forgotten is given to it, and its command sent again. So is what reads behind
-        it: that was too early.
+        it, or lists what it made: that was too early.
 
         Raises:
             RedisError, OSError, TimeoutError: none was sent, or not all were answered.
@@ -40,7 +40,7 @@ class Lane:
         if unknown:
             loaded = await self._send([("SCRIPT", "LOAD", script.text) for script in ALL])
             refused = next((answer for answer in loaded if isinstance(answer, Exception)), None)
-            places = unknown if refused else _with_reads(commands, unknown)
+            places = unknown if refused else _with_followers(commands, unknown)
             again = [refused] * len(places) if refused else await self._send([commands[place] for place in places])
             for place, answer in zip(places, again, strict=True):
                 answers[place] = answer
@@ -75,12 +75,12 @@ class Lane:
         await self._connection.disconnect()
 
 
-def _with_reads(commands: Sequence[Command], unknown: Sequence[int]) -> list[int]:
-    """The places of commands, and of what reads behind the first of them."""
+def _with_followers(commands: Sequence[Command], unknown: Sequence[int]) -> list[int]:
+    """The places of commands, and of what reads behind the first of them, or lists what they made."""
     return [
         place
         for place, command in enumerate(commands)
-        if place in unknown or (place > unknown[0] and READ.digest in command[:2])
+        if place in unknown or (place > unknown[0] and (READ.digest in command[:2] or command[0] == "ZADD"))
     ]
 
 

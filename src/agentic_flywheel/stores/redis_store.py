@@ -85,7 +85,6 @@ class RedisStore(RedisUpkeep):
         key = self._keys.session(change.session_id)
         beside = [self._record(record) for record in change.records]
         if change.base is None or change.history is not None:
-            beside.append(self._index.put(change.session_id, change.last_active))
             return await self._replace(change, key, beside, limit)
         lags = self._index.lags(change.session_id, change.last_active)
         if lags:
@@ -116,9 +115,12 @@ class RedisStore(RedisUpkeep):
         document = layout.compose(mark, change.head, change.last_active, lines, change.ttl, change.fence)
         if len(document) > limit:
             raise too_large(change.session_id, len(document), limit)
-        tombstone: Command = ("GET", self._keys.tombstone(change.session_id))
         *writing, replace = self._replacing(change, key, document)
-        *others, answer, buried = await self._pipe.steps([*beside, *writing], [replace], [tombstone])
+        # The index names what is there already: else who looks for what has expired would take it out again.
+        listed = self._index.put(change.session_id, change.last_active)
+        tombstone: Command = ("GET", self._keys.tombstone(change.session_id))
+        stages = [[*beside, *writing], [replace]] if writing else [[*beside, replace]]
+        *others, answer, _, buried = await self._pipe.steps(*stages, [listed, tombstone])
         for written in others[len(beside) :]:
             raise_translated(written)
         await self._heed(change.records, others)
