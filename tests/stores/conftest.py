@@ -52,3 +52,17 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
     async with opened(world_of(request.param, tmp_path, crowded)) as made:
         yield made
+
+
+@pytest.fixture(params=["redis-server", "valkey", "cluster"])
+async def each_redis(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RedisWorld]:
+    """A store on each kind of Redis."""
+
+    def place(server: str) -> str:
+        found: Server | Cluster = request.getfixturevalue(server)
+        return found.url() if isinstance(found, Cluster) else found.url
+
+    made = world_of(request.param, tmp_path, place)
+    assert isinstance(made, RedisWorld)
+    async with opened(made):
+        yield made

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -17,26 +15,16 @@ from agentic_flywheel.stores.redis_sweep import EVERY, SAMPLE
 from tests.docs.acl import PASSWORD, on_a_server
 from tests.resilience.outage import until
 from tests.stores.sessions import create
-from tests.stores.worlds import RedisWorld, opened, world_of
-from tests.support.replicated import Cluster
+from tests.stores.worlds import RedisWorld
 from tests.support.servers import Server
 
 ANNA, BEN = principal_of(None, "anna"), principal_of(None, "ben")
 OWNERS = pytest.mark.parametrize("owner", ["", ANNA], ids=["nobody", "anna"])
 
 
-@pytest.fixture(params=["redis-server", "valkey", "cluster"])
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RedisWorld]:
-    """A store on each kind of Redis."""
-
-    def place(server: str) -> str:
-        found: Server | Cluster = request.getfixturevalue(server)
-        return found.url() if isinstance(found, Cluster) else found.url
-
-    made = world_of(request.param, tmp_path, place)
-    assert isinstance(made, RedisWorld)
-    async with opened(made):
-        yield made
+@pytest.fixture
+def world(each_redis: RedisWorld) -> RedisWorld:
+    return each_redis
 
 
 async def begin(world: RedisWorld, owner: str, names: range, *, ttl: int = 0) -> None:

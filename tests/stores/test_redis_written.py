@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from agentic_flywheel.errors import Conflict, Fenced
@@ -12,25 +9,14 @@ from agentic_flywheel.stores import Mark
 from agentic_flywheel.stores.names import name_of
 from agentic_flywheel.stores.redis_store import LARGE
 from tests.stores.sessions import LIMIT, create, following, found, line
-from tests.stores.worlds import RedisWorld, opened, world_of
-from tests.support.replicated import Cluster
-from tests.support.servers import Server
+from tests.stores.worlds import RedisWorld
 
 OLD, NEW = [line(number, LARGE // 4) for number in range(4)], [line(number, LARGE // 4) for number in range(10, 14)]
 
 
-@pytest.fixture(params=["redis-server", "valkey", "cluster"])
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RedisWorld]:
-    """A store on each kind of Redis."""
-
-    def place(server: str) -> str:
-        found: Server | Cluster = request.getfixturevalue(server)
-        return found.url() if isinstance(found, Cluster) else found.url
-
-    made = world_of(request.param, tmp_path, place)
-    assert isinstance(made, RedisWorld)
-    async with opened(made):
-        yield made
+@pytest.fixture
+def world(each_redis: RedisWorld) -> RedisWorld:
+    return each_redis
 
 
 async def left_behind(world: RedisWorld) -> list[bytes]:
