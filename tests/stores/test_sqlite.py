@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 
 from agentic_flywheel.errors import Damaged, Misconfigured, Newer, StoreError, Unavailable
-from agentic_flywheel.stores.sqlite_file import translate
-from agentic_flywheel.stores.sqlite_schema import MIGRATIONS
+from agentic_flywheel.stores.sqlite_file import SqliteFile, translate
+from agentic_flywheel.stores.sqlite_schema import MIGRATIONS, prepare
 from agentic_flywheel.stores.sqlite_store import PAGE, SWEPT, SqliteStore
 from tests.stores.sessions import (
     LIMIT,
@@ -469,3 +469,24 @@ async def test_a_long_history_comes_back_whole(store: SqliteStore) -> None:
     history = [line(number) for number in range(5_000)]
     await store.write(creation("s", history=history), limit=LIMIT)
     assert list((await found(store)).lines) == history
+
+
+async def test_a_file_is_closed_though_its_closer_is_cancelled(path: Path) -> None:
+    """A lock on it would else stay with this process, and nobody on this machine could go on."""
+    file, go_on = SqliteFile(path, prepare), threading.Event()
+
+    def hold(db: sqlite3.Connection) -> None:
+        db.execute("BEGIN EXCLUSIVE")
+        go_on.wait(10)
+
+    held = asyncio.create_task(file.call(hold))
+    await asyncio.sleep(0)
+    closed = asyncio.create_task(file.close())
+    await asyncio.sleep(0)
+    closed.cancel()
+    go_on.set()
+    await asyncio.wait([held, closed])
+    assert closed.cancelled()
+    other = SqliteFile(path, prepare, busy_seconds=0)
+    await other.call(lambda db: db.execute("BEGIN EXCLUSIVE"))
+    await other.close()

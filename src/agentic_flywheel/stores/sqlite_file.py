@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from ..errors import Damaged, Misconfigured, StoreError, Unavailable
@@ -44,7 +44,6 @@ class SqliteFile:
         self._db: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None  # which file: one that was moved aside is not written on
         self._lock = threading.Lock()
-        self._calls: set[asyncio.Future[Any]] = set()
         self._threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
 
     @property
@@ -79,10 +78,7 @@ class SqliteFile:
         return await self._in_thread(serve)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        call = asyncio.get_running_loop().run_in_executor(self._thread(), work)
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-        return await asyncio.shield(call)
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread(), work))
 
     def _thread(self) -> ThreadPoolExecutor:
         loop = asyncio.get_running_loop()
@@ -92,15 +88,19 @@ class SqliteFile:
         return thread
 
     async def close(self) -> None:
-        """Wait for the work that is under way, then close the connection."""
+        """Wait for the work that is under way, then close the connection.
+
+        It is closed also where the caller is cancelled: a lock that it has would stay as long as the process lives.
+        """
         here = asyncio.get_running_loop()
-        calls = {call for call in self._calls if call.get_loop() is here}
-        if calls:
-            await asyncio.wait(calls)
-        thread = self._thread()
-        await here.run_in_executor(thread, self._close)
-        if self._threads.pop(here, None) is thread:
-            thread.shutdown(wait=False)
+        thread = self._threads.pop(here, None) or ThreadPoolExecutor(1, "sqlite")
+        closing = here.run_in_executor(thread, self._close)  # behind what is under way: it does one after the other
+        thread.shutdown(wait=False)
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await asyncio.wait([closing])
+            raise
 
     def _serve(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
