@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar, cast
 
 import pytest
+from hypothesis import settings
 
 from tests.stores.worlds import RedisWorld, World, opened, world_of
 from tests.support import replicated, servers
@@ -17,6 +18,9 @@ from tests.support.replicated import Cluster, Sentinels
 from tests.support.servers import Kind, Server, ServerMissingError
 
 T = TypeVar("T")
+
+settings.register_profile("house", deadline=None)  # no test asserts how long something takes
+settings.load_profile("house")
 
 _NOT_RUN = "not run"
 _LACKING = "no server: "

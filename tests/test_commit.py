@@ -225,7 +225,7 @@ async def test_too_many_at_once() -> None:
     assert len(set(pauses)) > 1
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(writers=st.lists(st.lists(st.integers(1, 3), max_size=4), min_size=1, max_size=4), rewriter=st.booleans())
 async def test_any_writers_at_once(world: World, writers: list[list[int]], rewriter: bool) -> None:
     """Whatever several writers append at the same time is there once, each writer's turns in their order."""

@@ -134,7 +134,7 @@ def _changed(session: UniversalSession, fields: dict[str, Any]) -> UniversalSess
     return session
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     session=sessions(),
     asked=st.none() | values(),

@@ -827,7 +827,7 @@ class TestRefusals:
         assert "secret" not in caplog.text
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(
     turns=st.lists(st.sampled_from(["named", "nameless", "same"]), max_size=8),
     splits=st.sets(st.integers(0, 8)),
