@@ -119,6 +119,10 @@ class Proxy:
         """The next answers are garbage; the connection stays open."""
         self._network.faults += times * [_Fault(of, spoil=lambda answer: GARBAGE, closes=False)]
 
+    def repeat_answer(self, times: int = 1, *, of: bytes = b"") -> None:
+        """The next answers come twice; the connection stays open."""
+        self._network.faults += times * [_Fault(of, spoil=lambda answer: answer * 2, closes=False)]
+
     async def __aenter__(self) -> Self:
         await self.pass_through()
         return self

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis.asyncio
 from redis import exceptions as redis_errors
 from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelManagedConnection
 from redis.backoff import NoBackoff
 
 from ..errors import ConfigError, Damaged, Misconfigured, ReadOnly, StoreError, Unavailable
@@ -65,6 +67,26 @@ def check(connection: Connection) -> None:
         except OSError as error:
             reason = error.strerror or str(error)
             raise ValueError(f"ssl_ca_certs, ssl_certfile or ssl_keyfile names no PEM file ({reason})") from None
+
+
+def transport_of(connection: Connection) -> asyncio.Transport:
+    """What an open connection sends and receives by.
+
+    The library has no public name for it, nor for `errors_of`. These are the only places where we use others.
+    """
+    transport: asyncio.Transport = cast(Any, connection)._writer.transport
+    return transport
+
+
+def errors_of(connection: Connection) -> Callable[[str], Exception]:
+    """What makes an exception of the text of an error that a server answers with."""
+    parse: Callable[[str], Exception] = connection._parser.parse_error  # see `transport_of`
+    return parse
+
+
+def is_of_sentinels(connection: Connection) -> bool:
+    """Whether sentinels name the server that a connection goes to, whenever it opens."""
+    return isinstance(connection, SentinelManagedConnection)
 
 
 async def open_connection(connection: Connection) -> None:

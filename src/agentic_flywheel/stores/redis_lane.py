@@ -10,8 +10,9 @@ from hiredis import pack_command
 from redis import exceptions as redis_errors
 
 from .deadline import current
-from .redis_client import ANSWER_SECONDS, Connection, open_connection
+from .redis_client import ANSWER_SECONDS, Connection, is_of_sentinels, open_connection
 from .redis_scripts import ALL, READ, Argument
+from .redis_wire import Wire
 
 Command = tuple[Argument, ...]
 
@@ -19,12 +20,12 @@ Command = tuple[Argument, ...]
 class Lane:
     """A connection that opens when it is needed and serves one exchange at a time.
 
-    It speaks to the client library's connection itself: the library's pipeline objects cost more than the
-    commands that we send.
+    The client library opens it and closes it; see `redis_wire`.
     """
 
     def __init__(self, make_connection: Callable[[], Connection]) -> None:
         self._connection = make_connection()
+        self._wire: Wire | None = None
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """The answers to the commands, in order; one that failed is answered by its exception.
@@ -35,44 +36,75 @@ class Lane:
         Raises:
             RedisError, OSError, TimeoutError: none was sent, or not all were answered.
         """
+        deadline = current()
+        if deadline is not None and deadline.is_watched:  # then a second clock would only cost time
+            return await self._exchange(commands)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await self._exchange(commands)
+
+    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         answers = await self._send(commands)
+        for answer in answers:
+            if isinstance(answer, redis_errors.NoScriptError):
+                return await self._again(commands, answers)
+        return answers
+
+    async def _again(self, commands: Sequence[Command], answers: list[Any]) -> list[Any]:
         unknown = [place for place, answer in enumerate(answers) if isinstance(answer, redis_errors.NoScriptError)]
-        if unknown:
-            loaded = await self._send([("SCRIPT", "LOAD", script.text) for script in ALL])
-            refused = next((answer for answer in loaded if isinstance(answer, Exception)), None)
-            places = unknown if refused else _with_followers(commands, unknown)
-            again = [refused] * len(places) if refused else await self._send([commands[place] for place in places])
-            for place, answer in zip(places, again, strict=True):
-                answers[place] = answer
+        loaded = await self._send([("SCRIPT", "LOAD", script.text) for script in ALL])
+        refused = next((answer for answer in loaded if isinstance(answer, Exception)), None)
+        places = unknown if refused else _with_followers(commands, unknown)
+        again = [refused] * len(places) if refused else await self._send([commands[place] for place in places])
+        for place, answer in zip(places, again, strict=True):
+            answers[place] = answer
         return answers
 
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
+        packed = b"".join([pack_command(each) for each in commands])  # type: ignore[arg-type]  # its stub is wrong
         try:
-            return await self._send_once(commands)
+            return await self._ask(packed, len(commands))
         except (TimeoutError, redis_errors.BusyLoadingError):  # waiting once more would not be quick
             raise
         except (redis_errors.ConnectionError, OSError):
             # Once more, at once: that heals a connection to a server that was restarted. All our writes can be
             # sent twice. The library's own ten tries, with pauses, would hold a caller for seconds.
-            return await self._send_once(commands)
+            return await self._ask(packed, len(commands))
 
-    async def _send_once(self, commands: Sequence[Command]) -> list[Any]:
-        connection, deadline = self._connection, current()
-        watched = deadline is not None and deadline.is_watched  # then a second clock would only cost time
+    async def _ask(self, packed: bytes, count: int) -> list[Any]:
         try:
-            async with asyncio.timeout(None if watched else ANSWER_SECONDS):
-                if not connection.is_connected:
-                    await open_connection(connection)  # sending would, too, but ask no sentinel where to
-                packed = b"".join([pack_command(each) for each in commands])  # type: ignore[arg-type]  # its stub is wrong
-                await connection.send_packed_command(packed, check_health=False)
-                return [await _answer(connection) for _ in commands]
+            wire = self._wire
+            if wire is None or not wire.is_open:
+                wire = self._wire = await self._opened()
+            answers = await wire.ask(packed, count)
         except BaseException:
-            await connection.disconnect(nowait=True)  # answers may be under way that nobody would read
+            await self.close(nowait=True)  # answers may be under way that nobody would read
             raise
+        for answer in answers:
+            if isinstance(answer, redis_errors.RedisError):
+                await self._heed(answer)
+        return answers
 
-    async def close(self) -> None:
+    async def _opened(self) -> Wire:
+        await self.close(nowait=True)
+        await open_connection(self._connection)
+        return Wire(self._connection)
+
+    async def _heed(self, error: redis_errors.RedisError) -> None:
+        """Close the connection where what was answered is no answer to a command.
+
+        Raises:
+            ConnectionError: that was so; or a server answers that is the primary no more.
+        """
+        deposed = isinstance(error, redis_errors.ReadOnlyError) and is_of_sentinels(self._connection)
+        refused = isinstance(error, redis_errors.ConnectionError)
+        if deposed or (refused and not isinstance(error, redis_errors.BusyLoadingError)):
+            await self.close(nowait=True)
+            raise redis_errors.ConnectionError("the server is not the primary any more") if deposed else error
+
+    async def close(self, *, nowait: bool = False) -> None:
         """Close the connection; the next exchange opens it again."""
-        await self._connection.disconnect()
+        self._wire = None
+        await self._connection.disconnect(nowait=nowait)
 
 
 def _with_followers(commands: Sequence[Command], unknown: Sequence[int]) -> list[int]:
@@ -82,10 +114,3 @@ def _with_followers(commands: Sequence[Command], unknown: Sequence[int]) -> list
         for place, command in enumerate(commands)
         if place in unknown or (place > unknown[0] and (READ.digest in command[:2] or command[0] == "ZADD"))
     ]
-
-
-async def _answer(connection: Connection) -> Any:
-    try:
-        return await connection.read_response()
-    except (redis_errors.ResponseError, redis_errors.BusyLoadingError) as error:
-        return error

@@ -96,7 +96,9 @@ class Pipe(Carrier):
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         self._enter_loop()
-        if self._idle and not self._waiting and commands:
+        if not commands:
+            return []
+        if self._idle and not self._waiting:
             return await self._run_alone(self._idle.pop(), commands)
         return await self.post(commands)
 
