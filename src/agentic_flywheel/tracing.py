@@ -7,6 +7,7 @@ done so. For every other one a span costs some two microseconds.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
@@ -19,6 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SCOPE = "agentic_flywheel"
+ASKED_AGAIN_SECONDS = 0.1
 
 
 def span(name: str, **attributes: str) -> AbstractContextManager[Note]:
@@ -28,9 +30,7 @@ def span(name: str, **attributes: str) -> AbstractContextManager[Note]:
     session, a question or an answer.
     """
     trace: Any = sys.modules.get("opentelemetry.trace")
-    if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        return _NO_SPAN
-    return _recorded(trace, name, attributes)
+    return _NO_SPAN if trace is None or _unused.still(trace) else _recorded(trace, name, attributes)
 
 
 def traced(
@@ -49,6 +49,22 @@ def traced(
         return inside
 
     return decorate
+
+
+class _Unused:
+    """Whether nobody has set up a tracer provider; asked now and then, since the library takes long to say so."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def still(self, trace: Any) -> bool:
+        moment = time.monotonic()
+        if moment >= self._until and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+            self._until = moment + ASKED_AGAIN_SECONDS
+        return moment < self._until
+
+
+_unused = _Unused()
 
 
 def _ignore(name: str, value: str) -> None:

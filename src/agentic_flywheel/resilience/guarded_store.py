@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ..errors import BadInput, PartlyUnavailable, ReadOnly, StoreError, Unavailable
 from ..stores import Change, Claim, Grant, Listed, Mark, Record, Store, Stored
 from ..stores.base import Kind
 from ..stores.deadline import Deadline, current
 from .breaker import Breaker
+from .watch import Watch
 
 log = logging.getLogger("agentic_flywheel.store")
 
@@ -40,6 +41,7 @@ class GuardedStore(Store):
         self.breaker = breaker
         self.budget = budget
         self._reserve = reserve
+        self._watch = Watch()
         self.state: State = "available"
         self.since = time.time()
         self.last_error: str | None = None
@@ -66,7 +68,7 @@ class GuardedStore(Store):
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
             self._probing = asyncio.create_task(self.probe(), context=Context())
 
-    async def _guarded(self, call: Awaitable[T], *, writes: bool = False) -> T:
+    def _guarded(self, call: Awaitable[T], *, writes: bool = False) -> Coroutine[Any, Any, T]:
         deadline = current() or Deadline(self.budget)
         if not self.breaker.admits:
             _discard(call)
@@ -75,13 +77,13 @@ class GuardedStore(Store):
         if not deadline.remaining(self._reserve):
             _discard(call)
             raise Unavailable(f"{self.where} is not asked: the time is up")
-        return await self._watched(call, deadline, writes=writes)
+        return self._watched(call, deadline, writes=writes)
 
     async def _watched(self, call: Awaitable[T], deadline: Deadline, *, writes: bool) -> T:
         """The answer to a call, and the breaker told how it went."""
         probing = self.breaker.state == "half-open"
         try:
-            answer = await _until(deadline, call, self._reserve)
+            answer = await self._watch.until(deadline, call, self._reserve)
         except (ReadOnly, PartlyUnavailable) as error:  # a part that is away does not shut off the others
             self._answered(error if isinstance(error, ReadOnly) else None)
             raise
@@ -202,31 +204,6 @@ class GuardedStore(Store):
             task.cancel()
             await asyncio.wait((task,))
         await self.inner.close()
-
-
-async def _until(deadline: Deadline, call: Awaitable[T], reserve: float) -> T:
-    """The answer to a call that comes so much before its deadline, which may be moved while it is under way.
-
-    Raises:
-        Unavailable: it did not come in time; the call was cancelled.
-    """
-    loop = asyncio.get_running_loop()
-
-    def look() -> None:
-        if left := deadline.remaining(reserve):
-            timers.append(loop.call_later(left, look))
-        else:
-            limit.reschedule(loop.time())
-
-    deadline.is_watched = True
-    timers = [loop.call_later(deadline.remaining(reserve), look)]
-    try:
-        async with asyncio.timeout(None) as limit:
-            return await call
-    except TimeoutError as error:
-        raise Unavailable("no answer came in time; a write, if it was one, may have been applied") from error
-    finally:
-        timers[-1].cancel()
 
 
 def _discard(call: Awaitable[object]) -> None:

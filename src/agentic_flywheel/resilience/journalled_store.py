@@ -68,14 +68,13 @@ class JournalledStore(Store):
         return _behind(recalled.stored, last, after)
 
     async def write(self, change: Change, *, limit: int) -> Mark:
-        # What is accepted is not refused later: in the journal a turn has no fence, and its claim is not given up.
-        waiting = replace(change, fence=0, releases=None)
-        if await self._queue_up(change.session_id, waiting):
+        waits = await self.replayer.holds(change.session_id)
+        if waits and await self._queue_up(change.session_id, _to_wait(change)):
             return pending_mark(change)
         try:
             mark = await self.inner.write(change, limit=limit)
         except Unavailable as error:
-            await self._accept(change.session_id, waiting, error)
+            await self._accept(change.session_id, _to_wait(change), error)
             return pending_mark(change)
         self.knowledge.wrote(change, mark)
         if change.releases is not None:
@@ -362,6 +361,11 @@ class JournalledStore(Store):
         await self.knowledge.close()
         await self.journal.close()
         await self.inner.close()
+
+
+def _to_wait(change: Change) -> Change:
+    """A change for the journal. What is accepted is not refused later: it has no fence, and gives up no claim."""
+    return replace(change, fence=0, releases=None)
 
 
 @contextmanager

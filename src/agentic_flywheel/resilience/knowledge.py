@@ -64,7 +64,11 @@ class LocalKnowledge:
 
     def saw(self, session_id: str, stored: Stored, known: Stored | None = None) -> None:
         """Note a state that the store gave; ``known`` is an earlier one, where another process knows it."""
-        known = known or self._states.get(session_id)
+        mine = self._states.get(session_id)
+        if mine is not None and mine.mark.version == stored.mark.version and mine.start <= stored.start:
+            self._states.move_to_end(session_id)
+            return
+        known = known or mine
         if len(stored.lines) < self._turns and known is not None and known.mark.epoch == stored.mark.epoch:
             earlier = known.lines[: max(stored.start - known.start, 0)]
             if known.start + len(earlier) == stored.start:
