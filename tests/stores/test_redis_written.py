@@ -7,7 +7,7 @@ import pytest
 from agentic_flywheel.errors import Conflict, Fenced
 from agentic_flywheel.stores import Mark
 from agentic_flywheel.stores.names import name_of
-from agentic_flywheel.stores.redis_store import LARGE
+from agentic_flywheel.stores.redis_writing import LARGE
 from tests.stores.sessions import LIMIT, create, following, found, line
 from tests.stores.worlds import RedisWorld
 

@@ -91,6 +91,7 @@ class RedisWorld(World):
     def __init__(self, url: str) -> None:
         self.url = url
         self.prefix = f"test-{uuid4().hex}"
+        self._clock = Clock()
         self.raw = self._client()
         super().__init__()
 
@@ -98,10 +99,11 @@ class RedisWorld(World):
         return redis.asyncio.Redis.from_url(self.url)
 
     def _open(self) -> Store:
-        return RedisStore(self.url, prefix=self.prefix)
+        return RedisStore(self.url, prefix=self.prefix, clock=self._clock)
 
     async def wait(self, seconds: int) -> None:
         """Take the seconds off what our keys have left to live."""
+        self._clock.now += seconds
         async for key in self.raw.scan_iter(match=f"{self.prefix}:*", count=BATCH):
             left = await self.raw.pttl(key)
             if left > 0:

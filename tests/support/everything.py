@@ -10,8 +10,9 @@ from agentic_flywheel.errors import FlywheelError
 from agentic_flywheel.manager import share
 from agentic_flywheel.session.principal import principal_of
 from agentic_flywheel.stores.owned import acting_as
-from agentic_flywheel.stores.redis_store import LARGE, RedisStore
+from agentic_flywheel.stores.redis_store import RedisStore
 from agentic_flywheel.stores.redis_sweep import Sweeper
+from agentic_flywheel.stores.redis_writing import LARGE
 
 ANNA, BEN = principal_of(None, "anna"), principal_of(None, "ben")
 

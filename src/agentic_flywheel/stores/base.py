@@ -6,7 +6,7 @@ and *lines* (its turns, oldest first, each one JSON object without a newline). S
 
 from __future__ import annotations
 
-import secrets
+import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
@@ -88,7 +88,7 @@ class Record(Struct, frozen=True):
 
 def new_version() -> str:
     """A version, or an epoch, that no other write has: 16 characters, 64 random bits."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 class Change(Struct, frozen=True):

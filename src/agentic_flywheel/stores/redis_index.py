@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from ..session.times import seconds
 from .names import id_of, parts_of
 from .redis_lane import Command
+from .redis_lately import Lately
 
-REMEMBERED = 10_000  # sessions whose place in the index is known here
 TO_THE_SECOND = len("2025-11-18T10:00:00")
 
 
@@ -21,11 +19,11 @@ class Index:
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self._seconds: OrderedDict[str, str] = OrderedDict()
+        self._places: Lately[str] = Lately()
 
     def lags(self, session_id: str, last_active: str | None) -> bool:
         """Whether a session used at this moment has to be put in its place."""
-        return last_active is None or self._seconds.get(session_id) != last_active[:TO_THE_SECOND]
+        return last_active is None or self._places.get(session_id) != last_active[:TO_THE_SECOND]
 
     def put(self, session_id: str, last_active: str | None) -> Command:
         """What puts a session in its place; tell `was_put` when that is done."""
@@ -34,15 +32,12 @@ class Index:
 
     def was_put(self, session_id: str, last_active: str | None) -> None:
         """Note that a session is in its place."""
-        self._seconds[session_id] = (last_active or "")[:TO_THE_SECOND]
-        self._seconds.move_to_end(session_id)
-        if len(self._seconds) > REMEMBERED:
-            self._seconds.popitem(last=False)
+        self._places.note(session_id, (last_active or "")[:TO_THE_SECOND])
 
     def remove(self, *session_ids: str) -> Command:
         """What takes sessions out, all of one owner."""
         for session_id in session_ids:
-            self._seconds.pop(session_id, None)
+            self._places.forget(session_id)
         owner, _ = parts_of(session_ids[0])
         return ("ZREM", self.key(owner), *map(id_of, session_ids))
 

@@ -24,7 +24,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..errors import Damaged
 from ..jsontext import decode
@@ -35,16 +36,15 @@ from .redis_lines import BETWEEN, Lines
 SLOT = 64  # bytes in the front for `"last_active":"…",`
 BLOCK = 512  # a head is padded to a multiple of this
 
-_FRONT = (
-    '{{"revision":{revision:10d},"layout":{{"version":"{version}","epoch":"{epoch}","turns":{turns:10d},'
-    '"head":{head:10d},"ttl":{ttl:10d},"fence":{fence:16d}}},"metadata":{{'
-)
+_TO_HEAD = b'{"revision":%10d,"layout":{"version":"%b","epoch":"%b","turns":%10d,"head":'
+_TO_FENCE = b',"ttl":%10d,"fence":'
+_TO_SLOT = b'},"metadata":{'
 _FRONT_PATTERN = re.compile(
     rb'\{"revision": *(\d+),"layout":\{"version":"([0-9a-f]{16})","epoch":"([0-9a-f]{16})","turns": *(\d+),'
     rb'"head": *(\d+),"ttl": *(\d+),"fence": *(\d+)\},"metadata":\{'
 )
 _SLOT_PATTERN = re.compile(rb'(?:"last_active":"([0-9A-Za-z:.+-]*)",?)? *')
-FRONT_SIZE = len(_FRONT.format(revision=0, version="0" * 16, epoch="0" * 16, turns=0, head=0, ttl=0, fence=0))
+FRONT_SIZE = 181
 
 _HEAD_START = b'{"metadata":{'
 _HISTORY = b',"history":['
@@ -57,18 +57,26 @@ def compose(
     """The whole document."""
     rest = rest_of(head)
     offset = block_for(len(rest))
-    front = _FRONT.format(
-        revision=mark.revision,
-        version=mark.version,
-        epoch=mark.epoch,
-        turns=mark.total,
-        head=offset,
-        ttl=ttl,
-        fence=fence,
-    )
-    start = (front.encode() + slot(rest, last_active) + rest).ljust(offset)
-    body = b"\n" + b",\n".join(lines) if lines else b""
+    to_head, to_fence, to_rest = front_around(mark, rest, last_active, ttl)
+    start = (b"%b%10d%b%16d%b" % (to_head, offset, to_fence, fence, to_rest) + rest).ljust(offset)
+    body = b"\n" + BETWEEN.join(lines) if lines else b""
     return start + _HISTORY + body + END
+
+
+def front_around(mark: Mark, rest: bytes, last_active: str | None, ttl: int) -> tuple[bytes, bytes, bytes]:
+    """The front, and the slot behind it, without the two numbers that an append may have to leave as they are.
+
+    These are the offset of the history, behind the first piece (10 places), and the fence, behind the second (16).
+    """
+    to_head = _TO_HEAD % (mark.revision, mark.version.encode(), mark.epoch.encode(), mark.total)
+    return to_head, _TO_FENCE % ttl, _TO_SLOT + slot(rest, last_active)
+
+
+def appended(lines: Sequence[bytes], total: int) -> bytes:
+    """What stands between the end of a history of so many turns and the end of the document, with these added."""
+    if not lines:
+        return b""
+    return (BETWEEN if total else b"\n") + BETWEEN.join(lines)
 
 
 def rest_of(head: bytes) -> bytes:
@@ -112,13 +120,14 @@ def parse_tail(start: bytes, tail: bytes) -> Stored:
     return front.stored(start, split_lines(tail))
 
 
-def parse_end(start: bytes, end: bytes, last: int, version: str) -> Stored | None:
+def parse_end(start: bytes, end: bytes, last: int, now: bytes) -> Stored | None:
     """The session of the first and the last bytes of a document, with its ``last`` newest turns.
 
-    None where these bytes do not tell: they are too few, or not of the document of that version.
+    None where these bytes do not tell: they are too few, or the document's front has become another one by ``now``,
+    when they had been read.
     """
     front = _Front.of(start)
-    if front is None or front.mark.version != version or front.head > len(start) or not end.endswith(END):
+    if front is None or not start.startswith(now) or front.head > len(start) or not end.endswith(END):
         return None
     at = stop = len(end) - len(END)
     for _ in range(min(last, front.mark.total)):
@@ -126,6 +135,12 @@ def parse_end(start: bytes, end: bytes, last: int, version: str) -> Stored | Non
         if at < 0:
             return None
     return front.stored(start, split_lines(end[at + 1 : stop]))
+
+
+def ttl_of(start: bytes) -> int | None:
+    """The time to live that the first bytes of a document name, in seconds; None if they are not in our layout."""
+    front = _FRONT_PATTERN.match(start)
+    return int(front[6]) if front else None
 
 
 def holds_head(start: bytes) -> bool:
@@ -156,8 +171,7 @@ def digest(raw: bytes) -> str:
     return "sha1:" + hashlib.sha1(raw, usedforsecurity=False).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Front:
+class _Front(Struct, frozen=True):
     mark: Mark
     head: int
     end: int

@@ -4,6 +4,6 @@
 local front = read_front(KEYS[1])
 if front and front.fence < tonumber(ARGV[1]) then
   front.fence = tonumber(ARGV[1])
-  redis.call('SETRANGE', KEYS[1], 0, front_of(front))
+  call('SETRANGE', KEYS[1], 0, front_of(front))
 end
 return {}

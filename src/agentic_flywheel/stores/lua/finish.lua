@@ -6,8 +6,8 @@ local front = read_front(KEYS[1])
 if not front or front.version ~= ARGV[1] then
   return 0
 end
-local found = redis.call('GET', KEYS[2])
+local found = call('GET', KEYS[2])
 if found and string.match(found, '^{"until":[%d.]+,"fence":%d+,"turn_id":("[^"]*")') == ARGV[2] then
-  redis.call('DEL', KEYS[2])
+  call('DEL', KEYS[2])
 end
 return 1

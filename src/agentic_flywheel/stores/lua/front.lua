@@ -1,29 +1,48 @@
 -- Stands before each script on a session document; redis_layout.py explains the layout.
--- Reads the front of fixed width. A document that somebody else wrote has none.
+-- The front has a fixed width, so its fields are where they are: to look for them by a pattern takes ten times as long.
+-- A document that somebody else wrote has none.
 local SLOT = 64
 local HISTORY = ',"history":['
 local LAST = '\n]}'
-local PATTERN = '^{"revision": *(%d+),"layout":{"version":"(%x+)","epoch":"(%x+)","turns": *(%d+),'
-  .. '"head": *(%d+),"ttl": *(%d+),"fence": *(%d+)},"metadata":{'
+local FRONT = 181
 local FORMAT = '{"revision":%10d,"layout":{"version":"%s","epoch":"%s","turns":%10d,'
   .. '"head":%10d,"ttl":%10d,"fence":%16.0f},"metadata":{'
+local call, sub = redis.call, string.sub
+
+local function version_in(bytes)
+  return sub(bytes, 45, 60)
+end
+
+local function head_in(bytes)
+  return tonumber(sub(bytes, 116, 125))
+end
+
+local function fence_in(bytes)
+  return tonumber(sub(bytes, 152, 167))
+end
+
+local function is_front(bytes)
+  return sub(bytes, 1, 12) == '{"revision":' and sub(bytes, 23, 44) == ',"layout":{"version":"'
+    and sub(bytes, 61, 71) == '","epoch":"' and sub(bytes, 88, 97) == '","turns":' and sub(bytes, 108, 115) == ',"head":'
+    and sub(bytes, 126, 132) == ',"ttl":' and sub(bytes, 143, 151) == ',"fence":' and sub(bytes, 168) == '},"metadata":{'
+end
 
 local function read_front(key)
-  local bytes = redis.call('GETRANGE', key, 0, 255)
-  local first, last, revision, version, epoch, turns, head, ttl, fence = string.find(bytes, PATTERN)
-  if not first then
+  local bytes = call('GETRANGE', key, 0, FRONT - 1)
+  if not is_front(bytes) then
     return nil
   end
-  return {
-    size = last,
-    revision = tonumber(revision),
-    version = version,
-    epoch = epoch,
-    turns = tonumber(turns),
-    head = tonumber(head),
-    ttl = tonumber(ttl),
-    fence = tonumber(fence),
+  local front = {
+    revision = tonumber(sub(bytes, 13, 22)),
+    version = version_in(bytes),
+    epoch = sub(bytes, 72, 87),
+    turns = tonumber(sub(bytes, 98, 107)),
+    head = head_in(bytes),
+    ttl = tonumber(sub(bytes, 133, 142)),
+    fence = fence_in(bytes),
   }
+  local is_whole = front.revision and front.turns and front.head and front.ttl and front.fence
+  return is_whole and front or nil
 end
 
 local function front_of(front)
@@ -33,9 +52,9 @@ end
 
 local function expire(key, ttl)
   if ttl > 0 then
-    redis.call('EXPIRE', key, ttl)
+    call('EXPIRE', key, ttl)
   else
-    redis.call('PERSIST', key)
+    call('PERSIST', key)
   end
 end
 

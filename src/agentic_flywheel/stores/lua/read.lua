@@ -7,7 +7,7 @@ local key, last, after = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local front = read_front(key)
 if not front then
-  local document = redis.call('GET', key)
+  local document = call('GET', key)
   return document and { document } or absent(key, {})
 end
 if ARGV[3] == '1' then
@@ -21,11 +21,11 @@ if after >= 0 then
   wanted = math.min(wanted, math.max(front.turns - after, 0))
 end
 local first = front.head + #HISTORY
-local stop = redis.call('STRLEN', key) - #LAST
-local whole = redis.call('GETRANGE', key, front.head, first - 1) == HISTORY
-  and redis.call('GETRANGE', key, stop, -1) == LAST
+local stop = call('STRLEN', key) - #LAST
+local whole = call('GETRANGE', key, front.head, first - 1) == HISTORY
+  and call('GETRANGE', key, stop, -1) == LAST
 if wanted == front.turns or not whole then -- what is damaged is for the reader to judge
-  return { redis.call('GET', key) }
+  return { call('GET', key) }
 end
 
 local start = stop
@@ -34,7 +34,7 @@ local newlines = 0
 local piece = math.ceil((stop - first) / front.turns * wanted * 1.2) + 256
 while newlines < wanted and start > first do
   local from = math.max(first, start - piece)
-  local bytes = redis.call('GETRANGE', key, from, start - 1)
+  local bytes = call('GETRANGE', key, from, start - 1)
   local places = {}
   local place = string.find(bytes, '\n', 1, true)
   while place do
@@ -49,4 +49,4 @@ while newlines < wanted and start > first do
     newlines = newlines + #places
   end
 end
-return { redis.call('GETRANGE', key, 0, front.head - 1), redis.call('GETRANGE', key, start, stop - 1) }
+return { call('GETRANGE', key, 0, front.head - 1), call('GETRANGE', key, start, stop - 1) }

@@ -1,0 +1,107 @@
+"""Reading a session document: whole, or its head and newest turns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ReadOnly, StoreError
+from . import redis_layout as layout
+from . import redis_scripts as scripts
+from .base import Stored
+from .redis_keys import Keys
+from .redis_lane import Command
+from .redis_lately import Lifetimes
+from .redis_pieces import PIECE, read_rest
+from .redis_pipe import Carrier
+
+FIRST_LOOK = 4096  # bytes read of a session for its head; most heads fit
+SPARE = 1024  # bytes that are read of a session's end beyond what its turns are thought to take
+
+
+class SessionReader:
+    """Reads sessions by plain range reads where that can be: a script takes the server several times as long.
+
+    ``lifetimes`` knows of which sessions the time to live began again just now.
+    """
+
+    def __init__(self, pipe: Carrier, keys: Keys, lifetimes: Lifetimes) -> None:
+        self._pipe = pipe
+        self._keys = keys
+        self._lifetimes = lifetimes
+        self._turn_size = 2048.0  # bytes; what turns took lately
+
+    async def read(self, session_id: str, last: int | None, after: int | None, *, touch: bool) -> Stored | None:
+        """As `Store.read`."""
+        touch = touch and self._lifetimes.is_due(session_id)
+        try:
+            if last is None and after is None:
+                return await self._read_whole(session_id, touch=touch)
+            return await self._read_end(session_id, last, after, touch=touch)
+        except ReadOnly:  # to start its time again is a write; what is stored can be read all the same
+            if not touch:
+                raise
+            return await self.read(session_id, last, after, touch=False)
+
+    async def _read_whole(self, session_id: str, *, touch: bool) -> Stored | None:
+        key = self._keys.session(session_id)
+        raw, *touched = await self._pipe.all([("GETRANGE", key, 0, PIECE - 1), *self._touching(key, touch=touch)])
+        if not raw and not await self._is_there(key, touched):
+            return None
+        if len(raw) == PIECE:  # a shorter one is whole, however much others have appended since it was read
+            size = await self._pipe.one("STRLEN", key)
+            raw = await read_rest(self._pipe, key, raw, size) or await self._pipe.one("GET", key)
+        self._note(session_id, raw or b"", touched)
+        return layout.parse(raw) if raw is not None else None
+
+    async def _read_end(
+        self, session_id: str, last: int | None, after: int | None, *, touch: bool
+    ) -> Stored | None:
+        if last is not None and after is None:
+            stored = await self._guess_end(session_id, last, touch=touch)
+            if stored is not None:
+                return stored
+        wanted = (-1 if last is None else last, -1 if after is None else after, int(touch))
+        return read_answer(
+            await self._pipe.one(*scripts.READ.on(self._keys.session(session_id), *wanted)), last, after
+        )
+
+    async def _guess_end(self, session_id: str, last: int, *, touch: bool) -> Stored | None:
+        """The session with its newest turns, from as many bytes as they took lately; None if those do not tell."""
+        key = self._keys.session(session_id)
+        size = int(last * self._turn_size * 1.25) + SPARE
+        start: Command = ("GETRANGE", key, 0, FIRST_LOOK - 1)
+        end: Command = ("GETRANGE", key, -size, -1)
+        now: Command = ("GETRANGE", key, 0, layout.FRONT_SIZE - 1)  # others may have written between the two
+        head, tail, front, *touched = await self._pipe.all([start, end, now, *self._touching(key, touch=touch)])
+        stored = layout.parse_end(head, tail, last, front)
+        if stored is not None:
+            self._note(session_id, head, touched)
+            if stored.lines:
+                self._turn_size += (sum(map(len, stored.lines)) / len(stored.lines) - self._turn_size) / 4
+        return stored
+
+    def _touching(self, key: str, *, touch: bool) -> list[Command]:
+        return [scripts.TOUCH.on(key, 1)] if touch else []
+
+    def _note(self, session_id: str, start: bytes, touched: list[Any]) -> None:
+        ttl = layout.ttl_of(start) if touched else None
+        if ttl is not None:
+            self._lifetimes.began(session_id, ttl)
+
+    async def _is_there(self, key: str, touched: list[Any]) -> bool:
+        """Whether there is one though no byte of it was read; a replica, which may lag behind, does not say."""
+        size, _ = touched[0] if touched else await self._pipe.one(*scripts.TOUCH.on(key, 0))
+        return bool(size >= 0)
+
+
+def read_answer(answer: Any, last: int | None, after: int | None) -> Stored | None:
+    """The session, with the turns that were asked for, of what the script that reads gives."""
+    match answer:
+        case []:
+            return None
+        case [raw]:
+            return layout.parse(raw).cut(last, after)
+        case [start, lines]:
+            return layout.parse_tail(start, lines)
+        case unexpected:
+            raise StoreError(f"the read script answered {unexpected!r}")

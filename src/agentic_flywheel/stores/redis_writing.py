@@ -1,0 +1,194 @@
+"""Writing a session document: appending to it, or putting another in its place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from ..errors import Conflict, Deleted, Fenced, StoreError
+from ..jsontext import encode
+from ..session.times import seconds
+from . import redis_layout as layout
+from . import redis_scripts as scripts
+from .base import Change, Mark
+from .names import parts_of
+from .redis_client import raise_translated, translate
+from .redis_index import Index
+from .redis_keys import Keys
+from .redis_lane import Command
+from .redis_lately import Lifetimes
+from .redis_pipe import Carrier
+from .redis_records import RedisRecords
+from .redis_sweep import Sweeper
+from .writing import too_large
+
+log = logging.getLogger(__name__)
+
+LARGE = 256 * 1024  # bytes of a document that is not handed to a script
+WRITTEN_SECONDS = 60  # that it may lie there, if nobody puts it in its place
+
+
+class SessionWriter:
+    """Writes sessions, and what is kept beside them in the same round trip.
+
+    ``index`` and ``lifetimes`` are exact to a second: a save that follows another closely is one command.
+    """
+
+    def __init__(
+        self, pipe: Carrier, keys: Keys, records: RedisRecords, index: Index, lifetimes: Lifetimes, sweeper: Sweeper
+    ) -> None:
+        self._pipe = pipe
+        self._keys = keys
+        self._records = records
+        self._index = index
+        self._lifetimes = lifetimes
+        self._sweeper = sweeper
+
+    def write(self, change: Change, limit: int) -> Coroutine[Any, Any, Mark]:
+        """As `Store.write`."""
+        if change.base is None or change.history is not None:
+            return self._replace(change, limit)
+        return self._append(change, change.base, limit)
+
+    async def _append(self, change: Change, base: Mark, limit: int) -> Mark:
+        mark = Mark(change.version, base.epoch, base.revision + 1, base.total + len(change.added))
+        renews = self._lifetimes.is_due(change.session_id, change.ttl)
+        append = scripts.APPEND.on(
+            self._keys.session(change.session_id), *_append_arguments(change, base, mark, limit, renews=renews)
+        )
+        beside = [self._records.command(record) for record in change.records]
+        lags = self._index.lags(change.session_id, change.last_active)
+        if lags:
+            beside.append(self._index.put(change.session_id, change.last_active))
+        place = len(beside)
+        answers = await self._pipe.run([*beside, append, *self._finishing(change)])
+        if change.records:
+            await self._records.heed(change.records, answers)
+        if lags and not isinstance(answers[place - 1], Exception):
+            self._index.was_put(change.session_id, change.last_active)
+        answer = answers[place]
+        if not isinstance(answer, int):
+            self._lifetimes.forget(change.session_id)
+            raise _refusal(answer, change, limit)
+        if renews:
+            self._lifetimes.began(change.session_id, change.ttl)
+        if change.releases is not None:
+            await self._finish(change, answers[place + 1 :])
+        return replace(mark, size=answer)
+
+    async def _replace(self, change: Change, limit: int) -> Mark:
+        mark, document = _document(change, limit)
+        beside = [self._records.command(record) for record in change.records]
+        *writing, putting = self._replacing(change, self._keys.session(change.session_id), document)
+        # The index names what is there already: else who looks for what has expired would take it out again.
+        listed = self._index.put(change.session_id, change.last_active)
+        tombstone: Command = ("GET", self._keys.tombstone(change.session_id))
+        stages = [[*beside, *writing], [putting]] if writing else [[*beside, putting]]
+        *others, answer, _, buried = await self._pipe.steps(*stages, [listed, tombstone])
+        for written in others[len(beside) :]:
+            raise_translated(written)
+        await self._records.heed(change.records, others)
+        if answer != [b"stored"]:
+            raise _refusal(answer, change, limit)
+        await self._stay_deleted(change, raise_translated(buried))
+        self._lifetimes.began(change.session_id, change.ttl)
+        if change.base is None:
+            self._sweeper.created(parts_of(change.session_id)[0])
+        await self._finish(change, [])
+        return mark
+
+    def _replacing(self, change: Change, key: str, document: bytes) -> list[Command]:
+        """What puts a document in the place of a session; a large one in two steps, so that nobody waits for it.
+
+        A script would copy it three times, and Redis serves nobody meanwhile: for a second, with some hundred MB.
+        """
+        seen = change.base.version if change.base else ""
+        arguments = (change.ttl, change.fence)
+        if len(document) < LARGE:
+            return [scripts.REPLACE.on(key, seen, change.version, document, *arguments)]
+        beside = self._keys.written(change.session_id, change.version)
+        return [
+            ("SET", beside, document, "EX", WRITTEN_SECONDS),
+            scripts.REPLACE.on_both(key, beside, seen, change.version, "", *arguments),
+        ]
+
+    def _finishing(self, change: Change) -> list[Command]:
+        """What gives up, in the same round trip, the claim of a turn that ends with a change."""
+        if change.releases is None or not self._pipe.is_one_server:
+            return []
+        keys = self._keys.session(change.session_id), self._keys.claim(change.session_id)
+        return [scripts.FINISH.on_both(*keys, change.version, encode(change.releases))]
+
+    async def _finish(self, change: Change, answers: Sequence[Any]) -> None:
+        """Give the claim up now where it was not; the change is stored and does not fail with that."""
+        if change.releases is not None and list(answers) != [1]:
+            try:
+                key = self._keys.claim(change.session_id)
+                await self._pipe.one(*scripts.RELEASE.on(key, encode(change.releases)))
+            except StoreError as error:
+                log.warning("the claim of turn %s ends by itself: %s", change.releases, type(error).__name__)
+
+    async def _stay_deleted(self, change: Change, buried: bytes | None) -> None:
+        """Take back a session that was created although it was deleted since it began.
+
+        The deletion notes itself before it deletes, and we look for the note after we wrote: whichever
+        came first, one of the two removes the session.
+        """
+        if change.base is None and buried is not None and seconds(buried.decode()) >= seconds(change.created_at):
+            await self._pipe.one("DEL", self._keys.session(change.session_id))
+            await self._pipe.one(*self._index.remove(change.session_id))
+            raise Deleted(f"the session was deleted at {buried.decode()}")
+
+
+def _append_arguments(
+    change: Change, base: Mark, mark: Mark, limit: int, *, renews: bool
+) -> tuple[scripts.Argument, ...]:
+    rest = layout.rest_of(change.head)
+    to_head, to_fence, to_rest = layout.front_around(mark, rest, change.last_active, change.ttl)
+    stays = change.head == change.base_head
+    return (
+        base.version,
+        change.version,
+        to_head,
+        to_fence,
+        to_rest,
+        b"" if stays else rest,
+        0 if stays else layout.block_for(len(rest)),
+        layout.appended(change.added, base.total),
+        limit,
+        change.fence,
+        change.ttl if renews else b"",
+    )
+
+
+def _document(change: Change, limit: int) -> tuple[Mark, bytes]:
+    """The whole document that a change makes, and its state.
+
+    Raises:
+        TooLarge: it has more bytes than the limit.
+    """
+    lines = change.added if change.history is None else change.history
+    revision = change.base.revision + 1 if change.base else 1
+    mark = Mark(change.version, change.epoch or change.version, revision, len(lines))
+    document = layout.compose(mark, change.head, change.last_active, lines, change.ttl, change.fence)
+    if len(document) > limit:
+        raise too_large(change.session_id, len(document), limit)
+    return replace(mark, size=len(document)), document
+
+
+def _refusal(answer: Any, change: Change, limit: int) -> Exception:
+    """What it means that a script did not write."""
+    match answer:
+        case Exception():
+            return translate(answer)
+        case [b"full", size]:
+            return too_large(change.session_id, size, limit)
+        case [b"fenced"]:
+            return Fenced(change.session_id)
+        case [bytes(found)]:
+            return Conflict(change.session_id, found.decode())
+        case unexpected:
+            return StoreError(f"the script answered {unexpected!r}")
