@@ -14,6 +14,7 @@ from ..errors import BadInput, Sealed
 from ..jsontext import decode, encode
 from ..secrecy import Form
 from ..session import History, Turn, UniversalSession
+from ..session.fingerprint import fingerprint
 from ..session.history import text_id
 from ..session.parts import unpack_head
 from ..stores import Change, Mark, Store, Stored
@@ -21,7 +22,10 @@ from ..stores import Change, Mark, Store, Stored
 
 @dataclass(slots=True)
 class Origin:
-    """What a session was when it was last loaded from or saved to a store."""
+    """What a session was when it was last loaded from or saved to a store.
+
+    ``seen`` is the fingerprint that it had when ``head`` was made of it in ``form``; None where that is not known.
+    """
 
     store: Store
     session_id: str
@@ -29,6 +33,8 @@ class Origin:
     head: bytes | None = None
     history: History | None = None
     shared_by: str = ""
+    seen: bytes | None = None
+    form: Form | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -39,6 +45,11 @@ class Origin:
         if self._loop is not loop:
             self._loop, self._lock = loop, asyncio.Lock()
         return self._lock
+
+    def goes_on_from(self, done: Committed, draft: Draft) -> None:
+        """Note what the store holds after a save."""
+        self.mark, self.head, self.history = done.mark, done.head, draft.history
+        self.seen, self.form = (draft.seen, draft.form) if done.head == draft.change.head else (None, None)
 
 
 class Draft(Struct, frozen=True):
@@ -54,6 +65,8 @@ class Draft(Struct, frozen=True):
     fresh: Sequence[Turn]
     history: History
     edits: int
+    form: Form
+    seen: bytes | None
 
 
 def origin_of(session: UniversalSession, store: Store) -> Origin:
@@ -88,6 +101,7 @@ def reseal(session: UniversalSession, origin: Origin, form: Form) -> None:
     if origin.head is not None:
         before = (origin.history or session.history).form
         origin.head = encode(form.write_head(before.read_head(decode(origin.head))))
+        origin.seen = None
     session.history.rewrite(form)
 
 
@@ -116,7 +130,8 @@ def draft_of(session: UniversalSession, origin: Origin, older: Sequence[bytes], 
         added = [*known, *written]
     elif origin.history is not history:
         added = ()
-    head, last_active = encode_head(session, form)
+    seen = fingerprint(session)
+    head, last_active = _head(session, origin, form, seen)
     change = Change(
         session.id,
         origin.mark,
@@ -129,7 +144,14 @@ def draft_of(session: UniversalSession, origin: Origin, older: Sequence[bytes], 
         ttl=ttl,
     )
     before = known if origin.mark is not None else ()  # a session that is to be created brings all as new
-    return Draft(change, before, written, fresh, history, history.edits)
+    return Draft(change, before, written, fresh, history, history.edits, form, seen)
+
+
+def _head(session: UniversalSession, origin: Origin, form: Form, seen: bytes | None) -> tuple[bytes, str | None]:
+    """The session's head and the moment of its last use; encoded again only where it is another one than it was."""
+    if origin.head is None or seen is None or seen != origin.seen or form != origin.form:
+        return encode_head(session, form)
+    return origin.head, session.metadata.get("last_active")
 
 
 def rewrites(session: UniversalSession, origin: Origin) -> bool:
@@ -156,7 +178,7 @@ def adopt(session: UniversalSession, origin: Origin, draft: Draft, done: Committ
         return
     if session.history is not history or history.edits != draft.edits:
         if done.mark.version == draft.change.version:  # nobody else wrote: the next save has only ours to change
-            origin.mark, origin.head, origin.history = done.mark, done.head, history
+            origin.goes_on_from(done, draft)
         return
     if done.head != draft.change.head:
         try:
@@ -167,7 +189,7 @@ def adopt(session: UniversalSession, origin: Origin, draft: Draft, done: Committ
     moment = later(session.metadata.get("last_active"), done.last_active)
     if moment is not None:
         session.metadata["last_active"] = moment
-    origin.mark, origin.head, origin.history = done.mark, done.head, history
+    origin.goes_on_from(done, draft)
 
 
 def _take_over(session: UniversalSession, sent: bytes, merged: bytes, form: Form) -> None:

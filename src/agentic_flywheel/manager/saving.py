@@ -59,9 +59,9 @@ class Saver:
             BadInput: it cannot be stored as it is, is too large, or is only to be read; says what to do.
             StoreError: it was not written; why is told by its kind.
         """
-        check_session_id(session.id)
         refuse_reader(session)
         if origin.mark is None:
+            check_session_id(session.id)
             sign(session)
         write = partial(self._save, session, origin, list(given), ttl, under, ends=ends)
         try:
@@ -85,7 +85,9 @@ class Saver:
         self._check_sizes(draft.written)
         records = await self._executions.of_turns(session, draft.fresh, given, ttl)
         releases = await self._turns.ending(under) if under and ends else None
-        change = structs.replace(draft.change, records=records, releases=releases)
+        change = draft.change
+        if records or releases:
+            change = structs.replace(change, records=records, releases=releases)
         done = await self._commit(change, draft, under, behind_others=behind_others)
         if under and releases and not done.mark.pending:
             self._turns.ended(under)

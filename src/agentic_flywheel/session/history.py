@@ -9,7 +9,7 @@ from typing import Any, overload
 from ..secrecy import PLAIN, Form
 from .lines import GrowingLines
 from .turn import Turn
-from .values import plain_fields, rich_fields
+from .values import are_plain_fields, plain_fields, rich_fields
 
 
 class History(MutableSequence[Turn]):
@@ -109,7 +109,8 @@ class History(MutableSequence[Turn]):
         return [self._line(turn.watched_by(self._edit), first + place) for place, turn in enumerate(self._added)]
 
     def _line(self, turn: Turn, place: int) -> bytes:
-        return self.form.write("turn", plain_fields(turn, f"history[{place}]"))
+        fields = turn if are_plain_fields(turn) else plain_fields(turn, f"history[{place}]")
+        return self.form.write("turn", fields)
 
     @property
     def edits(self) -> int:
@@ -127,6 +128,9 @@ class History(MutableSequence[Turn]):
             start, lines = self._without_hidden(start, lines, written)
         self.older = min(self.older, start)
         kept = start - self.older
+        if kept == len(self._lines) and not self._edited and list(lines) == written:
+            self._go_on_alone(written)
+            return
         held = self._held(kept, written)
         del self._added[: len(written)]
         self._forget_from(kept)
@@ -135,6 +139,14 @@ class History(MutableSequence[Turn]):
         for place, line in enumerate(lines, kept):
             if held.get(line):
                 self._hand_out(place, held[line].pop(0))
+
+    def _go_on_alone(self, written: Sequence[bytes]) -> None:
+        """As `adopt`, where nobody else wrote: what was added is stored."""
+        turns, first = self._added[: len(written)], len(self._lines)
+        del self._added[: len(written)]
+        self._lines.extend(written)
+        for place, turn in enumerate(turns, first):
+            self._hand_out(place, turn)
 
     def _without_hidden(
         self, start: int, lines: Sequence[bytes], written: Sequence[bytes]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import unicodedata
 
 from ..errors import BadSessionId
@@ -17,7 +17,7 @@ _PLAIN = re.compile(r"[ -~]+")
 
 def new_id(kind: str) -> str:
     """A new opaque identifier, such as ``session_6f0c…``, with 128 bits of randomness."""
-    return f"{kind}_{secrets.token_hex(RANDOM_BYTES)}"
+    return f"{kind}_{os.urandom(RANDOM_BYTES).hex()}"
 
 
 def check_session_id(session_id: object) -> str:

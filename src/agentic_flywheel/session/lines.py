@@ -44,6 +44,10 @@ class GrowingLines(Sequence[bytes]):
 
     __hash__ = None  # type: ignore[assignment]  # a list has none either
 
+    def extend(self, lines: Iterable[bytes]) -> None:
+        """Put others behind them."""
+        self._added.extend(lines)
+
     def cut_and_extend(self, kept: int, lines: Iterable[bytes]) -> None:
         """Keep only so many of the first lines, and put others behind them; cheap where all are kept."""
         if kept < len(self._came):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import BadInput, Newer
 from ..jsontext import decode, encode
@@ -53,11 +53,6 @@ class UniversalSession:
 
     def __post_init__(self) -> None:
         check_session_id(self.id)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "history" and value is not self.__dict__.get(name):
-            value = _own(value)
-        super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "history": self.history.copy(), "origin": None}
@@ -184,6 +179,20 @@ class UniversalSession:
         if not isinstance(document, dict):
             raise BadInput(f"not a session document: {type(document).__name__}, not an object")
         return cls.from_dict(document)
+
+
+def _history_of(session: UniversalSession) -> History:
+    history: History = session.__dict__["history"]
+    return history
+
+
+def _set_history(session: UniversalSession, turns: Any) -> None:
+    if turns is not session.__dict__.get("history"):
+        session.__dict__["history"] = _own(turns)
+
+
+if not TYPE_CHECKING:  # it is declared above; a session gets a history of its own where one is assigned
+    UniversalSession.history = property(_history_of, _set_history)
 
 
 def turns_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:

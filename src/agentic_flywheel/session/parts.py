@@ -32,11 +32,16 @@ def pack_head(head: dict[str, Any]) -> tuple[bytes, str | None]:
     """The head as bytes, and its ``metadata.last_active`` apart; it takes what it is given apart."""
     metadata = head.pop("metadata", None) or {}
     last_active = metadata.get("last_active")
-    if isinstance(last_active, str) and _PLAIN_MOMENT.fullmatch(last_active):
+    if is_plain_moment(last_active):
         del metadata["last_active"]
     else:
         last_active = None
     return encode({"metadata": metadata, **head}), last_active
+
+
+def is_plain_moment(value: object) -> bool:
+    """Whether a value looks like a moment, so that it is kept apart from the head."""
+    return isinstance(value, str) and _PLAIN_MOMENT.fullmatch(value) is not None
 
 
 def unpack_head(head: bytes, last_active: str | None) -> dict[str, Any]:

@@ -58,7 +58,10 @@ class Turn(dict[str, Any]):
     @property
     def is_flat(self) -> bool:
         """Whether no value can be changed without the turn noticing (no dict or list inside)."""
-        return not any(isinstance(value, _MUTABLE) for value in self.values())
+        for value in self.values():  # noqa: SIM110  # `any` takes three times as long, at each save
+            if isinstance(value, _MUTABLE):
+                return False
+        return True
 
     def watched_by(self, tell: Callable[[], None]) -> Turn:
         """The turn itself; from now on it calls ``tell`` before each change of a field."""
