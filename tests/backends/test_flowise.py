@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from agentic_flywheel import UniversalSession
-from agentic_flywheel.backends import Answer, Question, presence
+from agentic_flywheel.backends import Answer, Question, flowise_streams, presence
 from agentic_flywheel.backends.flowise import FlowiseFlow, discover
 from agentic_flywheel.backends.http_server import FlowServer
 from agentic_flywheel.backends.recent import Recent
 from agentic_flywheel.errors import ConfigError, FlowFailed, FlowUnsettled
 from tests.backends.conftest import KEY, Connect
-from tests.support.flow_servers import FlowiseServer, Once, half, page, saying
+from tests.support.flow_servers import FlowiseServer, Once, Slow, half, page, saying
 from tests.support.flow_servers.faults import Fault
 from tests.support.flow_servers.flowise import AGENT, COUNTER, LOCKED, MODEL, UNKNOWN, Chatflow
 
@@ -200,6 +200,47 @@ class TestStreaming:
         flow = FlowiseFlow("f", connect(flowise), UNKNOWN, stream=True)
         with pytest.raises(FlowFailed, match="not found in the database"):
             await turn(flow, session, "hello", on_text=print)
+
+    async def test_a_flow_that_is_deleted_meanwhile(
+        self,
+        flowise: FlowiseServer,
+        connect: Connect,
+        session: UniversalSession,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Flowise never answers then. So it is looked for when nothing is heard for a while."""
+        monkeypatch.setattr(flowise_streams, "SILENT_SECONDS", 0.05)
+        flow = FlowiseFlow("f", connect(flowise), MODEL, stream=True)
+        flowise.fault = Slow(0.2)
+        assert (await turn(flow, session, "hello", on_text=print)).text == "turn 1: hello"
+        flowise.fault = None
+        flows, flowise.flows = flowise.flows, []
+        with pytest.raises(FlowFailed, match=r"flow 'f': server 'studio' at .* has no such flow \(404\)") as caught:
+            await turn(flow, session, "again", on_text=print)
+        assert not isinstance(caught.value, FlowUnsettled)
+        flowise.flows = flows
+        assert (await turn(flow, session, "again", on_text=print)).text == "turn 2: again"
+
+    async def test_nobody_looks_for_a_flow_that_begins_to_answer(
+        self, flowise: FlowiseServer, connect: Connect, session: UniversalSession
+    ) -> None:
+        flow = FlowiseFlow("f", connect(flowise), MODEL, stream=True)
+        for text in ("one", "two", "three"):
+            await turn(flow, session, text, on_text=print)
+        assert [each.method for each in flowise.asked] == ["GET", "POST", "POST", "POST"]
+
+    async def test_a_stream_that_was_given_up(
+        self, flowise: FlowiseServer, connect: Connect, session: UniversalSession
+    ) -> None:
+        """The flow may have become one that cannot stream: that is asked anew, before the next question."""
+        flow = FlowiseFlow("f", connect(flowise), MODEL, stream=True)
+        await turn(flow, session, "hello", on_text=print)
+        flowise.flows = [Chatflow(MODEL, "model")]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await turn(flow, session, "boom", on_text=print)
+        with pytest.raises(FlowFailed, match="broke on purpose"):
+            await turn(flow, session, "boom", on_text=print)
 
     async def test_nothing_is_streamed_where_nobody_listens(
         self, flowise: FlowiseServer, connect: Connect, session: UniversalSession
@@ -489,7 +530,7 @@ class TestLooking:
         ]
         found = await discover(connect(flowise))
         assert [(each.flow, each.name) for each in found[:2]] == [(COUNTER, "counter"), (AGENT, "agent")]
-        assert len(found) == len({each.flow for each in found}) == 64
+        assert len(found) == len({each.flow for each in found}) == 65
 
     async def test_discovery_with_a_wrong_key(self, flowise: FlowiseServer, connect: Connect) -> None:
         with pytest.raises(FlowFailed, match=r"discovery: server 'studio' .* refuses the key .*studio\.key_env"):

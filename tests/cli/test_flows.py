@@ -14,7 +14,7 @@ import pytest
 
 from agentic_flywheel.config import Settings
 from tests.support.flow_servers import FlowiseServer, LangflowServer, LfxServer
-from tests.support.flow_servers.flowise import AGENT, COUNTER, LOCKED, MODEL, UNKNOWN, Chatflow
+from tests.support.flow_servers.flowise import AGENT, COUNTER, LOCKED, LOCKED_AGENT, MODEL, UNKNOWN, Chatflow
 from tests.support.flow_servers.langflow import COUNTS, SILENT, STREAMS
 from tests.support.servers import HOST
 
@@ -127,6 +127,7 @@ def test_what_is_discovered_can_be_pasted(servers: str, settings: Path) -> None:
         "agent": ("studio", AGENT, "agent"),
         "locked": ("studio", LOCKED, "locked"),
         "model": ("studio", MODEL, "model"),
+        "locked-agent": ("studio", LOCKED_AGENT, "locked agent"),
         "counts-turns": ("lang", COUNTS, "Answers with the number of the turn"),
         "streams": ("lang", STREAMS, "Streams"),
         "silent": ("lang", SILENT, "Silent"),
@@ -163,7 +164,14 @@ def test_what_is_configured_already_is_marked(servers: str, settings: Path) -> N
     ]
     text = flywheel("flows", "discover").text
     assert "# flows.mine is there already: counter\n" in text
-    assert tomllib.loads(text)["flows"].keys() == {"agent-2", "locked", "model", "streams", "silent"}
+    assert tomllib.loads(text)["flows"].keys() == {
+        "agent-2",
+        "locked",
+        "model",
+        "locked-agent",
+        "streams",
+        "silent",
+    }
 
 
 def test_writing_appends_what_is_not_there_yet(servers: str, settings: Path) -> None:
@@ -175,7 +183,7 @@ def test_writing_appends_what_is_not_there_yet(servers: str, settings: Path) -> 
     settings.unlink()
     settings.symlink_to(there)
     written = flywheel("flows", "discover", "--write")
-    assert (written.code, written.errors) == (0, "added 6 flow(s) to flywheel.toml\n")
+    assert (written.code, written.errors) == (0, "added 7 flow(s) to flywheel.toml\n")
     assert there.read_bytes().startswith(text.encode())
     assert (there.stat().st_mode & 0o777, settings.is_symlink()) == (0o640, True)
     assert list(Settings.load(settings).flows) == [
@@ -183,6 +191,7 @@ def test_writing_appends_what_is_not_there_yet(servers: str, settings: Path) -> 
         "agent",
         "locked",
         "model",
+        "locked-agent",
         "counts-turns",
         "streams",
         "silent",

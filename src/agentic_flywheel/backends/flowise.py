@@ -12,6 +12,7 @@ from ..session import Turn
 from .base import Answer, Discovered, Message, Question
 from .earlier import messages_of
 from .events import Event
+from .flowise_streams import Streams
 from .http_problems import Call, no_flows
 from .http_server import FlowServer, Reply
 from .parameters import Form
@@ -64,11 +65,15 @@ class FlowiseFlow(ServerFlow):
         super().__init__(id, server, flow, **options)
         self._path = quote(flow, safe="")
         self._sides: Recent[_Side] = Recent()
-        self._streams: tuple[object, bool] = (None, False)
+        self._streams = Streams(
+            server,
+            self.asking(f"/api/v1/chatflows-streaming/{self._path}"),
+            self.asking(f"/api/v1/chatflows/{self._path}"),
+        )
 
     async def _run(self, question: Question, tell: Teller) -> Answer:
         fields = self.fields_for(question)
-        streams = self.stream and tell.listens and await self._can_stream()
+        streams = self.stream and tell.listens and await self._streams.are_possible()
         body = {
             **fields,
             "question": question.text,
@@ -78,7 +83,7 @@ class FlowiseFlow(ServerFlow):
         if earlier := question.replay or await self._lacking(question):
             body["history"] = [{"role": _ROLES[each.role], "content": each.text} for each in messages_of(earlier)]
         call = self.running(f"/api/v1/prediction/{self._path}", body, question)
-        async with self.server.open(call) as reply:
+        async with (self._streams if streams else self.server).open(call) as reply:
             output = await self._output(reply, call, tell)
         text = self._text(output, call)
         self._count(question, output)
@@ -120,20 +125,6 @@ class FlowiseFlow(ServerFlow):
         if fields.get("json") is not None:  # what a structured output parser makes
             return encode(fields["json"]).decode()
         raise self.server.problems.no_text(call, output, "let the flow end in a node that answers with text")
-
-    async def _can_stream(self) -> bool:
-        """Whether the flow streams. Flowise never answers if it is asked to stream and the flow cannot."""
-        period = self.server.period
-        if self._streams[0] is not period:
-            try:
-                answer = await self.server.fetch(self.asking(f"/api/v1/chatflows-streaming/{self._path}"))
-            except FlowFailed:
-                return False
-            self._streams = (
-                self.server.last_period,
-                isinstance(answer, dict) and answer.get("isStreaming") is True,
-            )
-        return self._streams[1]
 
     async def _lacking(self, question: Question) -> list[Turn]:
         """The turns that Flowise does not have, of the newest ones that may go along with a question."""

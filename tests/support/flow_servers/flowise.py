@@ -22,6 +22,7 @@ COUNTER = "33604393-dc33-43df-8605-179257f87f7f"
 AGENT = "d8714a06-f386-41d8-971e-780a7310d5d6"
 LOCKED = "475d9ea5-36da-4f87-9208-ae5f39c67483"
 MODEL = "b21fa0d6-4eaf-4816-b657-978bf88a9eca"
+LOCKED_AGENT = "0f5c3a3e-6f0d-4f4a-9d2c-51d7f6f2b9a4"
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 
 _PAGE = '<!DOCTYPE html>\n<html lang="en"><head><title>Flowise - Build AI Agents, Visually</title></head></html>'
@@ -64,7 +65,8 @@ class FlowiseServer(ServedFlows):
     """Flows without a model. They count a session's turns, and answer ``what did I say?`` with what they know.
 
     ``boom`` makes them throw. ``counter`` and ``locked`` cannot stream, ``agent`` is an agentflow and streams its
-    answer in one piece, ``model`` streams it word by word. ``locked`` wants the key.
+    answer in one piece, ``model`` streams it word by word. ``locked`` and ``locked agent``, which streams, want the
+    key.
     """
 
     questions = ("/api/v1/prediction/",)
@@ -76,6 +78,7 @@ class FlowiseServer(ServedFlows):
             Chatflow(AGENT, "agent", "AGENTFLOW", streams=True),
             Chatflow(LOCKED, "locked", locked=True),
             Chatflow(MODEL, "model", streams=True),
+            Chatflow(LOCKED_AGENT, "locked agent", "AGENTFLOW", streams=True, locked=True),
         ]
         self.messages: list[dict[str, Any]] = []
 
@@ -103,11 +106,10 @@ class FlowiseServer(ServedFlows):
         streaming = body.get("streaming") is True
         try:
             flow = self._known(request.path_params["flow"])
-            if flow.locked and not self._has_key(request):
-                _throw("Unauthorized")
-            run = self._run(flow, body)
-            if streaming and flow.streams:
-                return StreamingResponse(_pieces(list(self._events(run))), media_type="text/event-stream")
+            if streaming and flow.streams:  # from here on Flowise 3.1.4 tells of its errors in the stream
+                events = list(self._events(request, flow, body))
+                return StreamingResponse(_pieces(events), media_type="text/event-stream")
+            run = self._run(request, flow, body)
             return JSONResponse(self._reply(run, self._answer(run)))
         except _Refused:
             if streaming:  # Flowise 3.1.4 then never answers
@@ -122,7 +124,9 @@ class FlowiseServer(ServedFlows):
                 return flow
         raise _Refused(404, f"Chatflow {flow_id} not found in the database!")
 
-    def _run(self, flow: Chatflow, body: dict[str, Any]) -> _Run:
+    def _run(self, request: Request, flow: Chatflow, body: dict[str, Any]) -> _Run:
+        if flow.locked and not self._has_key(request):
+            _throw("Unauthorized")
         override = body.get("overrideConfig")
         override = override if isinstance(override, dict) else {}
         session = override.get("sessionId")
@@ -186,8 +190,9 @@ class FlowiseServer(ServedFlows):
         self.messages.append(message)
         return message
 
-    def _events(self, run: _Run) -> Iterator[str]:
+    def _events(self, request: Request, flow: Chatflow, body: dict[str, Any]) -> Iterator[str]:
         try:
+            run = self._run(request, flow, body)
             text = self._answer(run)
         except _Refused as refused:
             yield _event("error", str(refused))
