@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentic_flywheel.backends.events import Event, EventReader
+from agentic_flywheel.jsontext import decode
 
 STREAM = (
     'message:\ndata:{"event":"start","data":"ä"}\n\n'
@@ -29,7 +30,7 @@ EVENTS = [
 def test_it_does_not_matter_where_the_pieces_end(cuts: list[int]) -> None:
     """As server-sent events or as bare JSON lines, with either kind of line end, and without one at the end."""
     found: list[Event] = []
-    reader = EventReader(found.append)
+    reader = EventReader(found.append, decode)
     places = [0, *sorted(cuts), len(STREAM)]
     for start, end in pairwise(places):
         reader.feed(STREAM[start:end])
@@ -39,13 +40,13 @@ def test_it_does_not_matter_where_the_pieces_end(cuts: list[int]) -> None:
 
 def test_each_is_handed_on_as_soon_as_it_is_there() -> None:
     found: list[Event] = []
-    reader = EventReader(found.append)
+    reader = EventReader(found.append, decode)
     reader.feed(b'data: {"event": "token"}\nda')
     assert found == [{"event": "token"}]
 
 
 def test_half_an_event() -> None:
     """A line that begins like an event has to be one."""
-    reader = EventReader(print)
+    reader = EventReader(print, decode)
     with pytest.raises(ValueError, match="Unterminated string"):
         reader.feed(b'data: {"event": "tok\n')

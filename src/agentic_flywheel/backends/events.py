@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..jsontext import decode
-
 Event = dict[str, Any]
 
 
@@ -16,10 +14,15 @@ class EventReader:
     An event is a JSON object on a line of its own. The line may begin with ``data:``, as server-sent events do;
     none of the products spreads one over several lines, and what other lines say (``id:``, ``message:``) does not
     matter to us.
+
+    Args:
+        take: is handed each event.
+        decode: makes an event of its JSON; raises a `ValueError` where it is none.
     """
 
-    def __init__(self, take: Callable[[Event], None]) -> None:
+    def __init__(self, take: Callable[[Event], None], decode: Callable[[bytes], Any]) -> None:
         self._take = take
+        self._decode = decode
         self._held: list[bytes] = []
 
     def feed(self, piece: bytes) -> None:
@@ -39,4 +42,4 @@ class EventReader:
         line = b"".join(self._held).strip().removeprefix(b"data:").lstrip()
         self._held.clear()
         if line.startswith(b"{"):
-            self._take(decode(line))
+            self._take(self._decode(line))

@@ -109,7 +109,8 @@ class FlowiseFlow(ServerFlow):
                 raise self.server.problems.failed(call, str(data), output)
 
         await reply.events(take)
-        return {"text": "".join(pieces), **output} if pieces else output
+        text = self.server.key.cleared("".join(pieces))  # no piece holds the key, but two of them may
+        return {"text": text, **output} if pieces else output
 
     def _text(self, output: Any, call: Call) -> str:
         """The answer for people.

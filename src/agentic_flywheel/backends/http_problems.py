@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ..errors import FlowFailed, FlowUnsettled
 from ..jsontext import decode
+from .server_key import SHORTEST, ServerKey
 
 LONGEST_QUOTE = 300  # characters of what a server says that are told
 LARGEST_REPLY = 16 * 1024**2
@@ -53,7 +54,7 @@ def no_flows(name: str, url: str) -> FlowFailed:
 class Problems:
     """Makes errors that name the flow and its server, say what to do, and hold neither key nor question."""
 
-    def __init__(self, name: str, url: str, key: str | None) -> None:
+    def __init__(self, name: str, url: str, key: ServerKey) -> None:
         self._name = name
         self._at = f"server {name!r} at {url}"
         self._key = key
@@ -122,7 +123,7 @@ class Problems:
 
     def _key_refused(self, call: Call, answer: str) -> FlowFailed:
         setting = f"servers.{self._name}.key_env"
-        if self._key is None:
+        if self._key.value is None:
             return FlowFailed(
                 f"{call.who}: {self._at} wants a key ({answer}); name the environment variable that holds it in "
                 f"{setting}"
@@ -162,10 +163,10 @@ class Problems:
 
     def _clean(self, text: str, call: Call) -> str:
         """What a server said, in one line of bounded length, without the key and without the question."""
-        text = " ".join(text.split())
-        for secret in (self._key, " ".join(call.private.split())):
-            if secret and len(secret) >= 4:
-                text = text.replace(secret, "…")
+        text = self._key.cleared(" ".join(text.split()), "…")
+        private = " ".join(call.private.split())
+        if len(private) >= SHORTEST:
+            text = text.replace(private, "…")
         return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…"
 
 

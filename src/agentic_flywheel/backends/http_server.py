@@ -13,10 +13,10 @@ from weakref import WeakKeyDictionary
 import httpx2
 
 from ..errors import ConfigError, FlowFailed
-from ..jsontext import decode
 from .events import Event, EventReader
 from .http_problems import LARGEST_REPLY, Call, Problems
 from .presence import IDLE_SECONDS, Presence
+from .server_key import ServerKey
 
 CONNECT_SECONDS = 5.0
 CONNECTIONS = 200
@@ -61,9 +61,9 @@ class FlowServer:
     ) -> None:
         self.name = name
         self.url = url.rstrip("/")
-        self._key = _usable_key(name, key)
+        self.key = ServerKey(_usable_key(name, key))
         self._trust = _trust(name, ca_file) if verify else False
-        self.problems = Problems(name, self.url, self._key)
+        self.problems = Problems(name, self.url, self.key)
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -71,7 +71,7 @@ class FlowServer:
 
     def key_as(self, header: str, scheme: str = "") -> dict[str, str]:
         """The header that carries the key; none if there is no key."""
-        return {header: scheme + self._key} if self._key else {}
+        return {header: scheme + self.key.value} if self.key.value else {}
 
     @property
     def period(self) -> object:
@@ -102,7 +102,7 @@ class FlowServer:
             try:
                 stream = response.extensions["network_stream"]
                 pool.presence.answered(stream)
-                reply = Reply(response, call, self.problems)
+                reply = Reply(response, call, self.problems, self.key)
                 if not response.is_success and not (missing and reply.status == 404):
                     raise await reply.error()
                 yield reply
@@ -158,19 +158,20 @@ class _Pool:
 
 
 class Reply:
-    """A server's answer to a call, whose body may still be on its way.
+    """A server's answer to a call, whose body may still be on its way. The server's key stands nowhere in it.
 
     Attributes:
         status: its HTTP status.
         kind: its media type, without parameters.
     """
 
-    def __init__(self, response: httpx2.Response, call: Call, problems: Problems) -> None:
+    def __init__(self, response: httpx2.Response, call: Call, problems: Problems, key: ServerKey) -> None:
         self.status = response.status_code
         self.kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._response = response
         self._call = call
         self._problems = problems
+        self._key = key
 
     async def json(self) -> Any:
         """The body, decoded.
@@ -182,7 +183,7 @@ class Reply:
         await self._read(pieces.append)
         body = b"".join(pieces)
         try:
-            return decode(body)
+            return self._key.decoded(body)
         except ValueError as error:
             raise self._problems.not_json(self._call, self.kind, body) from error
 
@@ -199,7 +200,7 @@ class Reply:
             ended = ended or event.get("event") == "end"
             take(event)
 
-        reader = EventReader(noting_the_end)
+        reader = EventReader(noting_the_end, self._key.decoded)
         try:
             await self._read(reader.feed)
             reader.flush()
