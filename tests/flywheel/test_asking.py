@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +12,7 @@ from agentic_flywheel import Flywheel, SessionManager
 from agentic_flywheel.backends import Answer, Flow, FlowRegistry, Question
 from agentic_flywheel.backends.python_flow import PythonFlow
 from agentic_flywheel.errors import FlowFailed
-from agentic_flywheel.stores import Record
+from agentic_flywheel.stores import Change, Mark
 from tests.flywheel.remembering import FlowServer, RememberingFlow
 from tests.resilience.outage import until
 from tests.stores.worlds import World
@@ -172,15 +171,15 @@ async def test_a_caller_who_is_cancelled_again_and_again(world: World, monkeypat
 
     flywheel = flywheel_on(world, PythonFlow("echo", flows.echo), PythonFlow("hang", hang))
     session_id = (await flywheel.ask("one")).session_id
-    put = flywheel.sessions.store.put
+    write = flywheel.sessions.store.write
 
-    async def put_slowly(records: Sequence[Record]) -> bool:
+    async def write_slowly(change: Change, *, limit: int) -> Mark:
         await asyncio.sleep(0.05)
-        stored = await put(records)
+        written = await write(change, limit=limit)
         recorded.set()
-        return stored
+        return written
 
-    monkeypatch.setattr(flywheel.sessions.store, "put", put_slowly)
+    monkeypatch.setattr(flywheel.sessions.store, "write", write_slowly)
     asking = asyncio.create_task(flywheel.ask("why", session_id=session_id, flow="hang"))
     await begun.wait()
     Insistent(asking).begin()

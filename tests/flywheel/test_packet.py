@@ -59,9 +59,9 @@ def packed(session: UniversalSession, interrupted: Interrupted | None = None, **
 
 
 def cost(packet: Packet, forms: Sequence[Form] = ("json", "text")) -> float:
-    """What a packet costs as it is sent: as JSON, and its text as a JSON string; in tokens."""
+    """What a packet costs whoever reads it as it is sent: as JSON, or its text as a JSON string; in tokens."""
     sent = {"json": packet.to_dict(), "text": packet.to_text()}
-    return sum(weight(encode(sent[form])) for form in forms) / SIXTHS
+    return max(weight(encode(sent[form])) for form in forms) / SIXTHS
 
 
 def smallest_budget(session: UniversalSession, forms: tuple[Form, ...] = ("json", "text")) -> int:
@@ -284,6 +284,28 @@ def test_a_long_session_is_there_in_three_grades() -> None:
     assert packet.more
 
 
+def test_the_default_budget_shows_a_conversation() -> None:
+    """Several turns with answers of a paragraph each, though a client gets the packet in both forms."""
+    response = "Creative orientation focuses on what you want to bring into being. " * 8
+    session = session_of(
+        [turn(n, f"Question number {n}: what is structural tension about?", response) for n in range(100)]
+    )
+    packet = packed(session)
+    assert len(packet.last_turns) >= 3
+    assert len(packet.earlier_turns) >= 15
+    assert cost(packet) <= 2000 < cost(packet, ["json"]) + cost(packet, ["text"])
+
+
+def test_each_turn_that_is_told_has_its_id() -> None:
+    """Also in the text, and where it was cut: by its id it can be looked up. One of another shape has none."""
+    session = session_of([turn(1), turn(2, "q", "r" * 50_000)])
+    for tokens in (2000, 20_000, 50_000):
+        packet = packed(session, tokens=tokens)
+        for each in packet.last_turns:
+            assert f" {each['id']}] question: " in packet.to_text()
+    assert "] question: q\nthe answer: r" in packed(session_of([{"question": "q", "response": "r"}])).to_text()
+
+
 def test_a_larger_budget_shows_more() -> None:
     """More turns word for word, and more in a line; as many as it asks to be loaded, at most."""
     session = session_of([turn(n, f"q{n}", "r " * 200) for n in range(2000)])
@@ -442,7 +464,7 @@ def test_the_text_reads_like_a_conversation() -> None:
         "- n: [1]\n"
         "\n"
         "The last turns, word for word:\n"
-        "[2025-11-18 10:01] question: What now?\n"
+        "[2025-11-18 10:01 turn_00000000000000000000000000000001] question: What now?\n"
         "csv2507: The next step.\n"
         '{"role":"user","content":"hello"}'
     )

@@ -30,8 +30,8 @@ def resume(
 ) -> None:
     """Print what it takes to go on with a session, in a limited number of tokens, to be pasted to any model.
 
-    That is its context, its newest turns word for word, older ones in a line each, and a question that was
-    interrupted. An MCP client gets the same from the tool resume_session.
+    That is its context, its newest turns word for word, older ones in a line each, and the last question, if it
+    was never answered. An MCP client gets the same from the tool resume_session.
     """
     form = "json" if as_json else "text"
     packet = run(

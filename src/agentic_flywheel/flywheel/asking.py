@@ -13,6 +13,7 @@ from ..errors import FlowFailed, SessionNotFound, StoreError
 from ..manager import Found, Loaded, Saved, SessionManager
 from ..session import Execution, InFlight, UniversalSession
 from .once import Busy, Gate, turn_id_for
+from .open_question import OpenQuestions, forget_open
 from .records import Records
 from .rehydration import replay_for
 from .runs import Listener, run, to_the_end
@@ -56,12 +57,19 @@ class Asker:
     """
 
     def __init__(
-        self, sessions: SessionManager, flows: FlowRegistry, records: Records, settler: Settler, gate: Gate
+        self,
+        sessions: SessionManager,
+        flows: FlowRegistry,
+        records: Records,
+        settler: Settler,
+        questions: OpenQuestions,
+        gate: Gate,
     ) -> None:
         self._sessions = sessions
         self._flows = flows
         self._records = records
         self._settler = settler
+        self._questions = questions
         self._gate = gate
         self._asked_last: Recent[Flow] = Recent()
 
@@ -140,6 +148,7 @@ class Asker:
         )
         answer = await self._run(flow, session, execution, request)
         session.current_flow_id = flow.id
+        forget_open(session)
         session.record(
             id=execution.id,
             timestamp=execution.started_at,
@@ -171,6 +180,8 @@ class Asker:
     async def _put_failure(self, session_id: str, execution: Execution) -> None:
         if execution.status == "unknown":
             await self._settler.put_unknown(session_id, execution)
+        elif execution.status == "cancelled":
+            await self._questions.put_cancelled(session_id, execution)
         else:
             await self._records.put(execution)
 

@@ -15,6 +15,7 @@ from ..session import UniversalSession, check_session_id
 from ..wiring import open_flows, open_manager
 from .asking import Asker, Reply, Request
 from .once import Gate, execution_of
+from .open_question import OpenQuestions
 from .packet import LAST, TOKENS, Form, Packet, pack, turns_within
 from .records import Records
 from .resumed import Resumed
@@ -35,8 +36,9 @@ class Flywheel:
         self.flows = flows
         records = Records(sessions, flows)
         self._settler = Settler(sessions, flows, records)
+        self._open = OpenQuestions(sessions, records)
         self._gate = Gate(sessions, records, self._settler)
-        self._asker = Asker(sessions, flows, records, self._settler, self._gate)
+        self._asker = Asker(sessions, flows, records, self._settler, self._open, self._gate)
 
     @classmethod
     def from_config(cls, path: Path | str | None = None) -> Self:
@@ -121,8 +123,8 @@ class Flywheel:
             session_id: the session; the one used last if not given.
             tokens: what the packet may cost (estimated; see `agentic_flywheel.flywheel.packet.tokens`).
             last: how many turns it holds word for word at most.
-            forms: how it will be sent: as `Packet.to_dict`, as `Packet.to_text`, or as both, which then cost
-                so much together.
+            forms: how it will be sent: as `Packet.to_dict`, as `Packet.to_text`, or as both, each of which then
+                keeps to the budget by itself.
             more: what the packet says about where the rest is.
 
         Raises:
@@ -148,7 +150,10 @@ class Flywheel:
         if await self._settled(session, found):
             loaded = await self.sessions.load(session_id, last=last)
             session, found = loaded.need(), await self._gate.found(session_id)
-        return Resumed(session, loaded.behind, found.interrupted if found is not None else None)
+        interrupted = found.interrupted if found is not None else None
+        if found is None:  # nor is one being run that may answer it
+            interrupted = await self._open.of(session)
+        return Resumed(session, loaded.behind, interrupted)
 
     async def _used_last(self) -> str:
         for summary in await self.sessions.list_sessions(limit=10):  # more than one: damaged ones are left out

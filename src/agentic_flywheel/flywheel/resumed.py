@@ -13,7 +13,8 @@ class Resumed:
     """A session to go on with.
 
     ``behind`` says that the store is away and that this is what is known on this machine. ``interrupted`` is the
-    question that was begun and never answered, because its process died; it is not run again unasked.
+    question that was asked last, if it was never answered: its process died, it was cancelled, or no answer
+    arrived. It is not run again unasked.
     """
 
     session: UniversalSession

@@ -13,6 +13,7 @@ from ..manager import SessionManager
 from ..session import Execution, Turn, UniversalSession, now
 from ..session.times import seconds
 from .matching import answer_to
+from .open_question import note_open
 from .records import Records
 from .server_side import told
 
@@ -53,6 +54,7 @@ class Settler:
         if _has(session, execution):  # its end was known, to one who could not tell us
             return
         _note(session, [*(noted for noted in _noted(session) if noted != execution.id), execution.id])
+        note_open(session, execution)
         await self._records.put(execution, session)
 
     async def settle(self, session_id: str, further: Iterable[Execution] = ()) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from ..codec import decode_note, encode_note
 from ..errors import Damaged, Sealed, StoreError
@@ -24,16 +24,23 @@ RENEW_SECONDS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A turn that was begun and not finished: its process died. ``after`` is how long it ran, in seconds."""
+    """A turn that was begun and has no answer.
+
+    Attributes:
+        turn: what was asked.
+        after: how long it ran, in seconds.
+        how: why it has none: its process died ("interrupted"), its caller gave it up ("cancelled"), or no answer
+            arrived, and its flow may have run all the same ("unknown").
+    """
 
     turn: InFlight
     after: float
+    how: Literal["interrupted", "cancelled", "unknown"] = "interrupted"
 
     def __str__(self) -> str:
-        return (
-            f"your last question {self.turn.question!r} was interrupted after {self.after:.0f} s in flow "
-            f"{self.turn.flow_id}; not answered"
-        )
+        ran = f"after {self.after:.0f} s in flow {self.turn.flow_id}"
+        what = f"had no answer {ran}, which may have run all the same" if self.how == "unknown" else None
+        return f"your last question {self.turn.question!r} {what or f'was {self.how} {ran}'}; not answered"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ Tokens = Annotated[
     Field(
         ge=1000,
         le=100_000,
-        description="how many tokens the result may cost, estimated: text and structured content together",
+        description="how many tokens the result may cost, estimated; it is there twice, as text and as structured "
+        "content, and each of the two keeps to it",
     ),
 ]
 Values = Annotated[dict[str, Any], Field(description="keys and JSON values")]

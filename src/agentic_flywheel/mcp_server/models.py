@@ -75,7 +75,8 @@ class SessionView(BaseModel):
     )
     earlier_turns: list[str] = Field(description="the turns before those, oldest first, in a line each")
     interrupted: str | None = Field(
-        description="a question that was begun and never answered: tell the user, ask again only if they want"
+        description="the last question, if it was never answered (interrupted, cancelled, or no answer arrived): "
+        "tell the user, ask again only if they want"
     )
     behind: bool = Field(
         description="the store is away: this is what this machine knows; new turns of others may be lacking"

@@ -30,10 +30,10 @@ from .models import (
 )
 from .problems import as_tool_errors, insist
 
-ENVELOPE = 90
-"""Tokens of a result that are not the packet: the names of its parts, and what the protocol adds."""
-
-MORE = "resume_session with more tokens; get_execution with a turn's id; the resource flywheel://session/SESSION_ID"
+MORE = (
+    "resume_session with more tokens; get_execution with the id that stands with a turn; the resource "
+    "flywheel://session/SESSION_ID"
+)
 """Where the rest of a packet is."""
 
 
@@ -87,7 +87,7 @@ class SessionTools:
         to an earlier conversation.
         """
         with as_tool_errors():
-            packet = await self._flywheel.packet(session_id, tokens=tokens - ENVELOPE, last=last, more=MORE)
+            packet = await self._flywheel.packet(session_id, tokens=tokens, last=last, more=MORE)
             text = TextContent(type="text", text=packet.to_text())
             return CallToolResult(content=[text], structured_content=packet.to_dict())
 

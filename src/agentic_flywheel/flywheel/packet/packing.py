@@ -27,8 +27,8 @@ from .tokens import LIGHTEST, SIXTHS, longest
 TOKENS = 2000
 LAST = 10
 TOKENS_PER_TURN = 40  # a line of a turn that is not very short, as text
-LEAST_NAMED = 75 * SIXTHS  # what a session's names may take, and its interrupted question, in each form
-LEAST = 25 * SIXTHS  # what a large value gets at least, in each form
+LEAST_NAMED = 75 * SIXTHS  # what a session's names may take, and its interrupted question
+LEAST = 25 * SIXTHS  # what a large value gets at least
 LONGEST_NAME = 100  # characters of a key that is named though its value is left out
 SOME_MINUTE = "2025-11-18 10:00"
 UNTOLD = {"timestamp": None, "question": None, "response": None}  # what the text shows of a turn that lacks these
@@ -53,7 +53,7 @@ def pack(
         resumed: the session, with at least these turns loaded.
         tokens: what the packet costs at most, by the estimate of `agentic_flywheel.flywheel.packet.tokens`.
         last: how many turns it holds word for word at most.
-        forms: how it will be sent; in several forms, they share the budget.
+        forms: how it will be sent; of several forms, each by itself keeps to the budget.
         more: where whoever reads it finds what has no room.
 
     Raises:
@@ -64,7 +64,7 @@ def pack(
         raise BadInput(f"last is {last}; it is a number of turns")
     scale = Scale(forms)
     budget = tokens * SIXTHS
-    frame = _frame(resumed, scale, max(budget // 8, LEAST_NAMED * len(scale.forms)), more)
+    frame = _frame(resumed, scale, max(budget // 8, LEAST_NAMED), more)
     left = budget - scale.frame(frame)
     if left < 0:
         needed = tokens - left // SIXTHS
@@ -192,7 +192,7 @@ class _Filling:
     def _known(self, context: Mapping[str, Any], unasked: int) -> Fitted:
         """What fits of the context into a quarter of the room, or into as much as nobody else asks for."""
         room = max(self._left // 4, unasked)
-        known = fit(context, room, self._scale.entry, least=LEAST * len(self._scale.forms))
+        known = fit(context, room, self._scale.entry, least=LEAST)
         self._left -= sum(self._scale.entry(key, value, key in known.cut) for key, value in known.values.items())
         return known
 

@@ -17,12 +17,14 @@ EXCERPT = 16 * SIXTHS
 
 
 def told(turn: Mapping[str, Any]) -> str:
-    """A turn in JSON types word for word: question and answer, and who answered when; another shape as its JSON."""
+    """A turn in JSON types word for word: when, its id, what was asked, who answered what; others as their JSON."""
     if "question" not in turn and "response" not in turn:  # others write turns of another shape
         return as_text(turn)
     answered_by = as_text(turn.get("flow_id") or "the answer")
     question, response = as_text(turn.get("question")), as_text(turn.get("response"))
-    return f"[{moment(turn.get('timestamp'))}] question: {question}\n{answered_by}: {response}"
+    turn_id = turn.get("id")
+    named = f" {turn_id}" if isinstance(turn_id, str) else ""
+    return f"[{moment(turn.get('timestamp'))}{named}] question: {question}\n{answered_by}: {response}"
 
 
 def line_of(turn: Turn) -> str:
