@@ -18,6 +18,7 @@ from .http_server import FlowServer, Reply
 from .parameters import Form
 from .recent import Recent
 from .server_flow import ServerFlow, Teller, headers
+from .shapes import as_list, as_object
 
 _KEY = ("authorization", "Bearer ")
 _ROLES = {"user": "userMessage", "assistant": "apiMessage"}
@@ -103,7 +104,7 @@ class FlowiseFlow(ServerFlow):
                 tell(data)
             elif kind == "metadata" and isinstance(data, dict):
                 output.update(data)
-            elif kind in _ALSO_SENT:
+            elif isinstance(kind, str) and kind in _ALSO_SENT:
                 output[kind] = data
             elif kind == "error":
                 raise self.server.problems.failed(call, str(data), output)
@@ -120,7 +121,7 @@ class FlowiseFlow(ServerFlow):
         """
         if isinstance(output, str):
             return output
-        fields = output if isinstance(output, dict) else {}
+        fields = as_object(output)
         if isinstance(fields.get("text"), str):
             return str(fields["text"])
         if fields.get("json") is not None:  # what a structured output parser makes
@@ -189,12 +190,11 @@ class FlowiseFlow(ServerFlow):
     async def _fetch_messages(self, **which: str) -> list[dict[str, Any]]:
         call = self.asking(f"/api/v1/chatmessage/{self._path}", params=which)
         stored = await self.server.fetch(call)
-        return [each for each in stored if isinstance(each, dict)] if isinstance(stored, list) else []
+        return [each for each in as_list(stored) if isinstance(each, dict)]
 
     async def check(self) -> str:
         found = await self.server.fetch(self.asking(f"/api/v1/chatflows/{self._path}"))
-        name = found.get("name") if isinstance(found, dict) else None
-        return f"{name or self.flow} on {self.server.url}"
+        return f"{as_object(found).get('name') or self.flow} on {self.server.url}"
 
 
 async def discover(server: FlowServer) -> list[Discovered]:
@@ -210,10 +210,10 @@ async def discover(server: FlowServer) -> list[Discovered]:
         try:
             page = answer["data"] if isinstance(answer, dict) else answer  # older versions know no pages
             found += [Discovered(str(each["id"]), str(each["name"])) for each in page]
+            if not isinstance(answer, dict) or len(found) >= answer.get("total", 0) or len(page) < _PAGE:
+                return found
         except (LookupError, TypeError) as error:
             raise no_flows(server.name, server.url) from error
-        if not isinstance(answer, dict) or len(found) >= answer.get("total", 0) or len(page) < _PAGE:
-            return found
 
 
 def _within(turns: list[Turn], limit: int) -> list[Turn]:

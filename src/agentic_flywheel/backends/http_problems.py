@@ -147,6 +147,10 @@ class Problems:
             "let the flow answer with less"
         )
 
+    def too_deep(self, who: str) -> FlowFailed:
+        """The reply is nested so deeply that nobody can look into it."""
+        return FlowFailed(f"{who}: the reply of {self._at} is nested too deeply; let the flow answer with less")
+
     def not_json(self, call: Call, kind: str, body: bytes) -> FlowFailed:
         """The reply is something else than what a flow server answers with, or half of it."""
         if body[:1] in (b"{", b"["):

@@ -15,6 +15,7 @@ from .langflow_answers import Heard, run_texts, said, workflow_texts
 from .langflow_memory import FLOWS, HEADERS_ONLY, WORKFLOWS, LangflowMemory, flows, names_of
 from .parameters import Form
 from .server_flow import ServerFlow, Teller, headers
+from .shapes import as_object
 
 _KEY = ("x-api-key", "")
 _OURS = frozenset(("input_value", "session_id", "flow_id", "mode"))
@@ -148,7 +149,8 @@ class LangflowFlow(ServerFlow):
         found = await self.server.fetch(self.asking(FLOWS + flow_id), missing=True)
         if found is None:
             found = await self.server.fetch(self.asking(f"/flows/{flow_id}/info"))
-        return f"{found.get('name') or found.get('title') or self.flow} on {self.server.url}"
+        told = as_object(found)
+        return f"{told.get('name') or told.get('title') or self.flow} on {self.server.url}"
 
 
 async def discover(server: FlowServer) -> list[Discovered]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from .events import Event
 from .server_flow import Teller
+from .shapes import as_list, as_object
 
 
 class Heard:
@@ -33,7 +34,7 @@ class Heard:
 
     def _take_message(self, message: dict[str, Any]) -> None:
         """Take a message; a flow that does not stream gives its answer in one."""
-        state = (message.get("properties") or {}).get("state")
+        state = as_object(message.get("properties")).get("state")
         if message.get("sender") == "Machine" and message.get("category") == "message" and state == "complete":
             self._whole = str(message.get("text"))
             if not self._tell.told:
@@ -50,18 +51,17 @@ class Heard:
 
 def run_texts(output: dict[str, Any]) -> list[str]:
     """The texts in the reply to a run: one for each component that the flow ends in."""
-    runs = output.get("outputs") or []
-    ends = [end for run in runs if isinstance(run, dict) for end in run.get("outputs") or [] if end]
-    texts = [_text(result) for end in ends for result in (end.get("results") or {}).values()]
+    ends = [end for run in as_list(output.get("outputs")) for end in as_list(as_object(run).get("outputs"))]
+    texts = [_text(result) for end in ends for result in as_object(as_object(end).get("results")).values()]
     return [text for text in texts if text is not None]
 
 
 def workflow_texts(output: dict[str, Any]) -> list[str]:
     """The texts in the reply to a workflow: the one that Langflow takes for the answer, else all that there are."""
-    text = (output.get("output") or {}).get("text")
+    text = as_object(output.get("output")).get("text")
     if isinstance(text, str):
         return [text]
-    contents = [each.get("content") for each in (output.get("outputs") or {}).values() if isinstance(each, dict)]
+    contents = [as_object(each).get("content") for each in as_object(output.get("outputs")).values()]
     return [content for content in contents if isinstance(content, str)]
 
 
@@ -78,7 +78,6 @@ def _text(result: Any) -> str | None:
     """The text of a message, or of another kind of output that has one."""
     if isinstance(result, str):
         return result
-    fields = result if isinstance(result, dict) else {}
-    data = fields.get("data")
-    text = fields.get("text", data.get("text") if isinstance(data, dict) else None)
+    fields = as_object(result)
+    text = fields.get("text", as_object(fields.get("data")).get("text"))
     return text if isinstance(text, str) else None

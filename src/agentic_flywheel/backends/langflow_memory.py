@@ -11,6 +11,7 @@ from .base import Message, Question
 from .earlier import messages_of
 from .events import Event
 from .http_problems import Call, no_flows
+from .shapes import as_list, as_object
 
 if TYPE_CHECKING:
     from .http_server import FlowServer
@@ -44,7 +45,7 @@ class LangflowMemory:
             found = next((each for each in await flows(server, call) if name in names_of(each)), None)
             if found is None:
                 raise server.problems.refused(call, 404, "", b"")
-            self._id = server.last_period, str(found["id"])
+            self._id = server.last_period, str(found.get("id"))
         return self._id[1]
 
     async def newest(self, conversation: str) -> list[Message] | None:
@@ -73,8 +74,8 @@ class LangflowMemory:
             "limit": str(limit),
         }
         call = self._flow.asking("/api/v1/monitor/messages", params=params)
-        stored: list[dict[str, Any]] | None = await self._flow.server.fetch(call, missing=True)
-        return stored
+        stored = await self._flow.server.fetch(call, missing=True)
+        return None if stored is None else [each for each in as_list(stored) if isinstance(each, dict)]
 
     async def add(self, question: Question) -> bool:
         """Add the earlier turns of a question as messages; False if the server, or the flow, takes none.
@@ -151,8 +152,8 @@ def names_of(flow: dict[str, Any]) -> frozenset[str]:
 
 def _chat_input(flow: Any) -> str | None:
     """The component of a flow that keeps the messages of users."""
-    nodes = ((flow or {}).get("data") or {}).get("nodes") or []
-    entries = [str(node["id"]) for node in nodes if (node.get("data") or {}).get("type") == "ChatInput"]
+    nodes = [as_object(node) for node in as_list(as_object(as_object(flow).get("data")).get("nodes"))]
+    entries = [str(node.get("id")) for node in nodes if as_object(node.get("data")).get("type") == "ChatInput"]
     return entries[0] if len(entries) == 1 else None
 
 

@@ -67,16 +67,22 @@ class ServerFlow(Flow):
         """
 
     async def ask(self, question: Question) -> Answer:
-        tell = Teller(question.on_text)
         try:
-            answer = await self._run(question, tell)
-        except FlowUnsettled:
-            if not self.idempotent or tell.told:
-                raise
-            answer = await self._run(question, tell)
+            answer = await self._run_if_idempotent_twice(question)
+        except RecursionError as error:
+            raise self.server.problems.too_deep(f"flow {self.id!r}") from error
         if self.keeps:
             self._answered.put(question.conversation, self.server.last_period)
         return answer
+
+    async def _run_if_idempotent_twice(self, question: Question) -> Answer:
+        tell = Teller(question.on_text)
+        try:
+            return await self._run(question, tell)
+        except FlowUnsettled:
+            if not self.idempotent or tell.told:
+                raise
+            return await self._run(question, tell)
 
     async def has_forgotten(self, conversation: str) -> bool:
         if self._answered.get(conversation) is self.server.period:

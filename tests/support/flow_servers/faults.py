@@ -37,11 +37,11 @@ def saying(status: int, body: object) -> Fault:
     return fault
 
 
-def bare(body: bytes, kind: str) -> Fault:
+def bare(body: bytes, kind: str, status: int = 200) -> Fault:
     """These bytes, whatever they are."""
 
     async def fault(_: Request, __: Answer) -> Response:
-        return Response(body, media_type=kind)
+        return Response(body, status, media_type=kind)
 
     return fault
 
