@@ -218,6 +218,8 @@ class Reply:
         return self._problems.refused(self._call, self.status, self.kind, b"".join(pieces))
 
     async def _read(self, take: Callable[[bytes], object]) -> None:
+        if _announced(self._response) > LARGEST_REPLY:
+            raise self._problems.too_large(self._call)
         size = 0
         try:
             async for piece in self._response.aiter_bytes():
@@ -227,6 +229,12 @@ class Reply:
                 take(piece)
         except httpx2.HTTPError as error:
             raise self._problems.cut(self._call, error) from error
+
+
+def _announced(response: httpx2.Response) -> int:
+    """How many bytes a response says that its body has; 0 where it does not say."""
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isdecimal() and length.isascii() else 0
 
 
 def _usable_key(name: str, key: str | None) -> str | None:

@@ -67,18 +67,23 @@ async def never(_: Request, __: Answer) -> Response:
 
 
 class Huge:
-    """A reply of so many bytes, with or without telling before how many; ``sent`` are those that were sent."""
+    """A reply of so many bytes; ``sent`` are those that were sent.
+
+    One that is ``announced`` tells before how many there will be, and then waits for somebody to hang up.
+    """
 
     def __init__(self, size: int = 50 * PIECE, *, announced: bool = False, kind: str = "application/json") -> None:
         self.sent = 0
         self.size = size
-        self._headers = {"content-length": str(size)} if announced else None
+        self._headers = {"content-length": str(size)} if announced else {}
         self._kind = kind
 
     async def __call__(self, request: Request, _: Answer) -> Response:
         return StreamingResponse(self._pieces(request), media_type=self._kind, headers=self._headers)
 
     async def _pieces(self, request: Request) -> AsyncIterator[bytes]:
+        if self._headers:
+            await asyncio.Event().wait()
         while self.sent < self.size and not await request.is_disconnected():
             yield b" " * PIECE
             self.sent += PIECE
