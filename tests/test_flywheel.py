@@ -137,6 +137,24 @@ async def test_no_such_flow(flywheel: Flywheel) -> None:
     assert await flywheel.sessions.list_sessions() == []
 
 
+async def test_no_such_flow_in_a_session(flywheel: Flywheel) -> None:
+    """It is on record as failed, and the session goes on; also with the same request key, since nothing was run."""
+    session_id = (await flywheel.ask("hello", flow="echo")).session_id
+    with pytest.raises(UnknownFlow, match="did you mean 'echo'"):
+        await flywheel.ask("again", session_id=session_id, flow="ecko", parameters={"a": 1}, request_key="1")
+    (entry,) = await flywheel.sessions.load_history(session_id, "ecko")
+    execution = await flywheel.sessions.load_execution(entry["id"])
+    assert execution is not None
+    assert (execution.status, execution.question, execution.parameters) == ("failed", "again", {"a": 1})
+    assert execution.error == "no flow 'ecko' is configured; did you mean 'echo'?"
+    assert (await flywheel.resume(session_id)).interrupted is None
+    reply = await flywheel.ask("again", session_id=session_id, flow="echo", request_key="1")
+    assert (reply.text, reply.repeated) == ("echo: again", False)
+    with pytest.raises(UnknownFlow):
+        await flywheel.ask("hello", session_id="session_of_nobody", flow="ecko")
+    assert await flywheel.sessions.load_history("session_of_nobody", "ecko") == []
+
+
 async def test_from_settings(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flywheel made of the environment's settings works with nothing configured."""
     monkeypatch.chdir(str(tmp_path))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..backends import Answer, Flow, FlowRegistry, Question
 from ..backends.recent import Recent
-from ..errors import FlowFailed, SessionNotFound, StoreError
+from ..errors import FlowFailed, FlywheelError, SessionNotFound, StoreError, UnknownFlow
 from ..manager import Found, Loaded, Saved, SessionManager
 from ..session import Execution, InFlight, UniversalSession
 from .once import Busy, Gate, turn_id_for
@@ -88,7 +89,7 @@ class Asker:
     async def go_on(self, session_id: str, request: Request) -> Reply:
         """Ask in a session; for the errors see `Flywheel.ask`."""
         if request.flow is not None:
-            return await self._ask(session_id, self._flows.get(request.flow), request)
+            return await self._ask(session_id, await self._named(session_id, request.flow, request), request)
         last, seen = self._asked_last.get(session_id), None
         if last is not None:
             try:
@@ -99,6 +100,20 @@ class Asker:
                 pass
         known = await self._sessions.require_or_stand_in(session_id, self._flows.default, last=0)
         return await self._ask(session_id, self._flows.choose(None, known.current_flow_id), request, seen=seen)
+
+    async def _named(self, session_id: str, name: str, request: Request) -> Flow:
+        """The flow that a request names. If there is none, that is on record in the session, as other failures are.
+
+        Raises:
+            UnknownFlow: there is none.
+        """
+        try:
+            return self._flows.get(name)
+        except UnknownFlow as error:
+            with suppress(FlywheelError):  # there is no such session
+                session = await self._sessions.require(session_id, last=0)
+                await self._records.put(_unasked(session, name, request, str(error)))
+            raise
 
     async def _ask(
         self, session_id: str, flow: Flow, request: Request, *, certain: bool = True, seen: Found | None = None
@@ -189,6 +204,20 @@ class Asker:
         saved = Saved("stored", self._sessions.store.where)
         text, flow_id = execution.text, execution.flow_id or ""
         return Reply(text, session_id, execution.id, flow_id, execution.duration_ms or 0, saved, repeated=True)
+
+
+def _unasked(session: UniversalSession, name: str, request: Request, error: str) -> Execution:
+    """A question that could not be put to any flow. Its key may be used again: nothing was run."""
+    return Execution(
+        session_id=session.id,
+        flow_id=name,
+        backend=session.backend,
+        status="failed",
+        question=request.question,
+        error=error,
+        parameters=dict(request.parameters),
+        duration_ms=0,
+    )
 
 
 class _AnotherFlow(Exception):

@@ -97,7 +97,7 @@ class Flywheel:
         Raises:
             SessionNotFound, BadSessionId, Damaged, Newer, Sealed: there is no such session to go on with.
             StoreError: a new one could not be begun; says why.
-            UnknownFlow: no flow of this name is configured.
+            UnknownFlow: no flow of this name is configured; in a session that there is, that is on record, too.
             FlowFailed: the flow did not answer; that is on record, and the session still works.
             FlowUnsettled: no answer arrived, and the flow may have run; see above.
         """
