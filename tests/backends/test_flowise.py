@@ -134,6 +134,27 @@ class TestParameters:
     async def test_they_change_what_the_flow_does(self, counter: FlowiseFlow, session: UniversalSession) -> None:
         word = {"functionInputVariables": {"customFunction_0": {"word": "TURN"}}}
         assert (await turn(counter, session, "hello", parameters=word)).text == "TURN 1: hello"
+        tone = {"vars": {"tone": "kind", "other": "x"}}
+        assert (await turn(counter, session, "again", parameters=tone)).text == "turn 2: again (kind)"
+
+    async def test_files(
+        self, flowise: FlowiseServer, connect: Connect, counter: FlowiseFlow, session: UniversalSession
+    ) -> None:
+        """They are kept with the question; one that goes along whole stands before it; a wrong one is refused."""
+        file = {"data": "data:text/plain;base64,aGVsbG8=", "type": "file", "name": "x.txt", "mime": "text/plain"}
+        await turn(counter, session, "hello", parameters={"uploads": [file]})
+        assert flowise.messages[0]["fileUploads"] == [
+            {"type": "stored-file", "name": "x.txt", "mime": "text/plain"}
+        ]
+        whole = {"type": "file:full", "name": "x.txt", "data": "all of it"}
+        for flow, text in (
+            (counter, "turn 2: x"),
+            (FlowiseFlow("a", connect(flowise), AGENT), "turn 1: <doc name="),
+        ):
+            assert (await turn(flow, session, "x", parameters={"uploads": [whole]})).text.startswith(text)
+        assert [each.text for each in await counter.messages("talk-1") if each.role == "user"] == ["hello", "x"]
+        with pytest.raises(FlowFailed, match=r"flow 'csv2507' failed on .*MIME type mismatch: file extension"):
+            await turn(counter, session, "y", parameters={"uploads": [{**file, "name": "x.png"}]})
 
     @pytest.mark.parametrize(
         ("parameters", "named"),
@@ -142,12 +163,16 @@ class TestParameters:
             ({"overrideConfig": {"sessionId": "another"}}, "sessionId"),
             ({"history": []}, "history"),
             ({"overrideConfig": "text"}, "overrideConfig"),
+            ({"vars": '{"tone": "kind"}'}, "vars"),
+            ({"overrideConfig": {"vars": ["tone"]}}, "vars"),
+            ({"uploads": "x.txt"}, "uploads"),
+            ({"uploads": ["x.txt"]}, "uploads"),
         ],
     )
-    async def test_the_conversation_is_no_parameter(
+    async def test_what_is_no_parameter(
         self, flowise: FlowiseServer, connect: Connect, session: UniversalSession, parameters: Any, named: str
     ) -> None:
-        """What says which conversation it is can be set neither for a call nor in the settings."""
+        """What says which conversation it is, and what Flowise would swallow; in a call and in the settings."""
         server = connect(flowise)
         with pytest.raises(FlowFailed, match=f"flow 'csv2507' was not asked: parameters: {named} is"):
             await turn(FlowiseFlow("csv2507", server, COUNTER), session, "hello", parameters=parameters)

@@ -110,11 +110,13 @@ class _Flows:
             for before, after in pairwise(nodes)
         ]
         overridable = {"Custom JS Function": [{"name": "functionInputVariables", "enabled": True}]}
+        variables = [{"name": "tone", "enabled": True}]
+        override = {"status": True, "nodes": overridable, "variables": variables}
         flow = {
             "name": name,
             "type": kind,
             "flowData": json.dumps({"nodes": nodes, "edges": edges}),
-            "apiConfig": json.dumps({"overrideConfig": {"status": True, "nodes": overridable}}),
+            "apiConfig": json.dumps({"overrideConfig": override}),
             "apikeyid": self._key_id,
         }
         return str(expect(self._client.post("/api/v1/chatflows", json=flow, headers=self._headers))["id"])

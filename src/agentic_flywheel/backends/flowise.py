@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +36,17 @@ _ALSO_SENT = {
 _PAGE = 50  # flows; each comes with all of its nodes
 
 
+def _swallowed(fields: Mapping[str, Any]) -> str | None:
+    """What Flowise would leave out, or spell letter by letter, without a word."""
+    variables = as_object(fields.get("overrideConfig")).get("vars", {})
+    if not isinstance(variables, Mapping):
+        return f"vars is {type(variables).__name__}; it is an object, with a value for each variable"
+    uploads = fields.get("uploads", [])
+    if not isinstance(uploads, list) or not all(isinstance(each, Mapping) for each in uploads):
+        return "uploads is no list of objects; each of these is a file"
+    return None
+
+
 @dataclass(slots=True)
 class _Side:
     """What Flowise has of a conversation: its last message, how many turns, and how many the session had then."""
@@ -60,6 +72,7 @@ class FlowiseFlow(ServerFlow):
         "overrideConfig",
         frozenset(("uploads", "form", "action", "humanInput", "leadEmail")),
         frozenset(("question", "streaming", "history", "chatId", "sessionId")),
+        _swallowed,
     )
 
     def __init__(self, id: str, server: FlowServer, flow: str, **options: Any) -> None:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from .flowise_parameters import kept, variables, whole_texts
 from .serving import ServedFlows
 
 COUNTER = "33604393-dc33-43df-8605-179257f87f7f"
@@ -50,6 +51,8 @@ class _Run:
     chat: str
     history: list[dict[str, Any]]
     word: str
+    tone: str
+    files: Any
     events: list[tuple[str, Any]] = field(default_factory=list)
 
 
@@ -64,9 +67,9 @@ class _Refused(Exception):
 class FlowiseServer(ServedFlows):
     """Flows without a model. They count a session's turns, and answer ``what did I say?`` with what they know.
 
-    ``boom`` makes them throw. ``counter`` and ``locked`` cannot stream, ``agent`` is an agentflow and streams its
-    answer in one piece, ``model`` streams it word by word. ``locked`` and ``locked agent``, which streams, want the
-    key.
+    A caller may have them use another ``word``, and the variable ``tone``. ``boom`` makes them throw. ``counter``
+    and ``locked`` cannot stream, ``agent`` is an agentflow and streams its answer in one piece, ``model`` streams
+    it word by word. ``locked`` and ``locked agent``, which streams, want the key.
     """
 
     questions = ("/api/v1/prediction/",)
@@ -139,7 +142,8 @@ class FlowiseServer(ServedFlows):
                 _throw(_HISTORY)
             history = []  # its custom functions do not see it
         history = history if isinstance(history, list) else []
-        return _Run(flow, body.get("question"), session or chat, chat, history, _word(override))
+        tone = str(variables(override).get("tone") or "")
+        return _Run(flow, body.get("question"), session or chat, chat, history, _word(override), tone, _files(body))
 
     def _answer(self, run: _Run) -> str:
         if run.question is None and run.flow.kind == "AGENTFLOW":
@@ -154,15 +158,18 @@ class FlowiseServer(ServedFlows):
         if run.question == "what did I say?":
             return "\n".join(f"{_speaker(each)}: {each['content']}" for each in said)
         turns = sum(_speaker(each) == "Human" for each in said) + 1
-        return f"{run.word} {turns}: {',' if run.question is None else run.question}"
+        whole = whole_texts(run.files) if run.flow.kind == "AGENTFLOW" else ""
+        question = "," if run.question is None else run.question
+        return f"{run.word} {turns}: {whole}{question}{f' ({run.tone})' if run.tone else ''}"
 
     def _reply(self, run: _Run, text: str) -> dict[str, Any]:
         """Keep the turn; the reply that tells of it."""
         execution = {"executionId": str(uuid4())} if run.flow.kind == "AGENTFLOW" else {}
         self._keep(run, "userMessage", "" if run.question is None else str(run.question), execution)
-        kept = self._keep(run, "apiMessage", text, execution)
+        self.messages[-1]["fileUploads"] = kept(run.files)
+        answer = self._keep(run, "apiMessage", text, execution)
         asked = {} if run.question is None else {"question": run.question}
-        reply = {"text": text, **asked, "chatId": run.chat, "chatMessageId": kept["id"], **execution}
+        reply = {"text": text, **asked, "chatId": run.chat, "chatMessageId": answer["id"], **execution}
         if execution:
             return {**reply, "agentFlowExecutedData": _executed(run, text), "sessionId": run.session}
         return {**reply, "isStreamValid": False, "sessionId": run.session, "memoryType": "Buffer Memory"}
@@ -268,6 +275,15 @@ def _word(override: dict[str, Any]) -> str:
 async def _pieces(events: list[str]) -> AsyncIterator[str]:
     for event in events:
         yield event
+
+
+def _files(body: dict[str, Any]) -> Any:
+    """The files of a question; those that are refused are so before the flow is run."""
+    try:
+        kept(body.get("uploads"))
+    except ValueError as error:
+        _throw(str(error))
+    return body.get("uploads")
 
 
 def _throw(message: str, service: str = "predictionsServices.buildChatflow") -> NoReturn:
