@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..jsontext import decode
@@ -9,6 +10,8 @@ from ..secrecy import MASK
 
 SHORTEST = 4
 """Characters of a key that is looked for; to look for shorter ones in a text would spoil it."""
+
+_NEVER_ESCAPED = re.compile(r"[A-Za-z0-9_.-]*")
 
 
 class ServerKey:
@@ -24,6 +27,8 @@ class ServerKey:
     def __init__(self, value: str | None) -> None:
         self.value = value
         self._sought = value if value and len(value) >= SHORTEST else None
+        # Letters and digits are never written with a short escape, as line breaks are, which nearly any reply has.
+        self._escape = b"\\u00" if _NEVER_ESCAPED.fullmatch(value or "") else b"\\"
 
     def cleared(self, text: str, instead: str = MASK) -> str:
         """A text with something else in the place of the key."""
@@ -45,7 +50,7 @@ class ServerKey:
 
     def _may_be_in(self, body: bytes) -> bool:
         """Whether the key may be in a JSON text: as it is, or written with escapes."""
-        return self._sought is not None and (b"\\" in body or self._sought.encode() in body)
+        return self._sought is not None and (self._escape in body or self._sought.encode() in body)
 
     def _without(self, value: Any) -> Any:
         if isinstance(value, str):
