@@ -20,6 +20,7 @@ class Entry:
         environment: the requirements file that its environment is made from; None for the benchmark's own.
         whole: whether each save writes the whole session.
         on_disk: whether it keeps its data in a file of its own and not in Redis.
+        crowds_only: whether it takes part where many write at once, and in nothing else.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Entry:
     environment: str | None = None
     whole: bool = False
     on_disk: bool = False
+    crowds_only: bool = False
 
     @property
     def ours(self) -> bool:
@@ -41,6 +43,7 @@ class Entry:
 
 
 FLOOR, FLOOR_STRING, OURS = "floor", "floor-string", "ours"
+SHARED, SINGLE = "store", "store-single"
 
 ENTRIES = (
     Entry(FLOOR, "floor: RPUSH, LRANGE", "raw:RawList"),
@@ -48,6 +51,8 @@ ENTRIES = (
     Entry(OURS, "ours", "ours:Ours"),
     Entry("ours-flow", "ours, turns with a flow", "ours:OursWithFlow"),
     Entry("ours-sqlite", "ours on SQLite", "ours:OursOnSqlite", on_disk=True),
+    Entry(SHARED, "our store, shared pipelines", "stores:SharedPipelines", crowds_only=True),
+    Entry(SINGLE, "our store, a call each", "stores:SingleCalls", crowds_only=True),
     Entry("openai", "openai-agents Redis", "openai_agents:OpenAiRedis", "openai-agents"),
     Entry("openai-sqlite", "openai-agents SQLite", "openai_agents:OpenAiSqlite", "openai-agents", on_disk=True),
     Entry("langchain", "langchain-redis", "langchain:LangChainRedis", "langchain-redis"),

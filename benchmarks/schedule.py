@@ -58,13 +58,17 @@ class Schedule:
         url = self.server.database(self._number(entry))
         return await Crew.start(entry, interpreter(entry), url, self.folder / entry.name, self.plan.patience)
 
+    @property
+    def _all_rounders(self) -> list[Crew]:
+        return [crew for crew in self.crews if not crew.entry.crowds_only]
+
     def _number(self, entry: Entry) -> int:
         return self.results.entries.index(entry)
 
     async def _time_calls(self, length: int) -> None:
         """The latencies at one length of the session."""
         _say(f"sessions of {length:,} turns")
-        ready = [crew for crew in self.crews if await self._prepare(crew, length)]
+        ready = [crew for crew in self._all_rounders if await self._prepare(crew, length)]
         for measure in LATENCIES:
             await self._go_round(measure, length, ready)
         if length == self.plan.lengths[0]:
@@ -116,14 +120,14 @@ class Schedule:
         """Turns kept of two interleaved writers."""
         _say("two interleaved writers")
         turns = self.plan.kept_turns
-        for crew in self.crews:
+        for crew in self._all_rounders:
             await self._measure(crew, "keep", 2 * turns, 1, label="kept", turns_each=turns)
 
     async def _count_bytes(self) -> None:
         """Bytes per turn in memory and in the append-only file."""
         for length in self.plan.byte_lengths:
             _say(f"bytes at {length:,} turns")
-            for crew in self.crews:
+            for crew in self._all_rounders:
                 if not crew.entry.on_disk:
                     await self._count_bytes_of(crew, length)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import run, write
-from benchmarks.contestants import ENTRIES, FLOOR, OURS, named
+from benchmarks.contestants import ENTRIES, FLOOR, OURS, SHARED, SINGLE, named
 from benchmarks.crew import Answer
 from benchmarks.goals import Goal, goals_of, missed
 from benchmarks.plan import LATENCIES, TINY
@@ -22,7 +22,7 @@ from tests.support.servers import Server
 @pytest.fixture(scope="module")
 def measured(redis_server: Server) -> Results:
     """A run with few turns; it starts its own server, and the session's is asked for to report a missing one."""
-    return run(TINY, f"{FLOOR},floor-string,{OURS}")
+    return run(TINY, f"{FLOOR},floor-string,{OURS},{SHARED},{SINGLE}")
 
 
 def test_every_measurement_is_taken_of_everybody(measured: Results) -> None:
@@ -33,8 +33,10 @@ def test_every_measurement_is_taken_of_everybody(measured: Results) -> None:
         for name in (FLOOR, OURS)
         for size in measured.sizes(measure)
     ]
+    samples += [measured.get("crowd", name, size) for name in (SHARED, SINGLE) for size in measured.sizes("crowd")]
     assert not measured.absent
     assert all(sample and sample.error is None and sample.values for sample in samples)
+    assert measured.get("save", SHARED, 1) is None
     assert measured.sizes("save") == [1, 30]
 
 

@@ -19,6 +19,7 @@ from .names import name_of
 from .redis_client import raise_translated
 from .redis_lane import Command
 from .redis_lately import Lifetimes
+from .redis_pipe import Carrier
 from .redis_reading import FIRST_LOOK, SessionReader, read_answer
 from .redis_records import RedisRecords, expiry
 from .redis_upkeep import PAGE, RedisUpkeep
@@ -32,13 +33,19 @@ CLAIM_KEPT_SECONDS = 7 * 24 * 3600
 class RedisStore(RedisUpkeep):
     """Keeps each session as one JSON document that the server appends to; see `redis_layout`.
 
-    ``clock`` is a monotonic one, in seconds.
+    ``clock`` is a monotonic one, in seconds. ``carrier`` is what brings commands to the server, if not what the URL
+    asks for.
     """
 
     def __init__(
-        self, url: str, *, prefix: str = "agentic_flywheel", clock: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        *,
+        prefix: str = "agentic_flywheel",
+        clock: Callable[[], float] = time.monotonic,
+        carrier: Carrier | None = None,
     ) -> None:
-        super().__init__(url, prefix=prefix)
+        super().__init__(url, prefix=prefix, carrier=carrier)
         lifetimes = Lifetimes(clock)
         self._reader = SessionReader(self._pipe, self._keys, lifetimes)
         self._records = RedisRecords(self._pipe, self._keys)

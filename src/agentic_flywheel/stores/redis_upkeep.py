@@ -10,12 +10,13 @@ from ..session.times import now
 from . import redis_scripts as scripts
 from .base import ASIDE_SECONDS, Kind, Store
 from .names import PRINCIPAL, parts_of
-from .redis_carriers import carrier
+from .redis_carriers import carrier as carrier_to
 from .redis_client import without_password
 from .redis_facts import facts_of, together
 from .redis_index import Index
 from .redis_keys import Keys
 from .redis_lane import Command
+from .redis_pipe import Carrier
 from .redis_sweep import Sweeper
 
 PAGE = 200
@@ -27,10 +28,10 @@ class RedisUpkeep(Store):
 
     name = "redis"
 
-    def __init__(self, url: str, *, prefix: str = "agentic_flywheel") -> None:
+    def __init__(self, url: str, *, prefix: str = "agentic_flywheel", carrier: Carrier | None = None) -> None:
         self.where = without_password(url)
         self._keys = Keys(prefix)
-        self._pipe = carrier(url)
+        self._pipe = carrier or carrier_to(url)
         self._index = Index(self._keys.index)
         self.sweeper = Sweeper(self._pipe, self._keys, self._index)
 

@@ -36,7 +36,8 @@ if wanted > tonumber(ARGV[9]) then
   return { 'full', wanted }
 end
 
-local start = string.format('%s%10d%s%16.0f%s', ARGV[3], head, ARGV[4], math.max(fence, highest), ARGV[5])
+local start = ARGV[3] .. (moved == 0 and sub(front, 116, 125) or string.format('%10d', head)) .. ARGV[4]
+  .. (fence <= highest and sub(front, 152, 167) or string.format('%16.0f', fence)) .. ARGV[5]
 if rest ~= '' then
   start = start .. rest .. string.rep(' ', head - #start - #rest)
 end
