@@ -8,7 +8,7 @@ from ..codec import decode_session
 from ..errors import Damaged, Newer, Sealed, StoreError, Unreadable
 from ..session import UniversalSession
 from ..stores import Store, Stored
-from ..stores.owned import acting, acting_as
+from ..stores.owned import acting_as
 from .changes import remember
 from .forms import Forms
 from .owners import is_whose_name_it_bears
@@ -41,7 +41,10 @@ class Loader:
 
     async def _decoded(self, session_id: str, stored: Stored) -> UniversalSession | None:
         """The session; None if what lies under its name is somebody else's."""
-        with acting_as(stored.shared_by or acting()):  # who has its keys
+        if stored.shared_by:  # then its owner has its keys
+            with acting_as(stored.shared_by):
+                form = await self._forms.of_stored(session_id, stored)
+        else:
             form = await self._forms.of_stored(session_id, stored)
         session = decode_session(session_id, stored, form)
         return remember(session, self._store, stored) if is_whose_name_it_bears(session, stored) else None

@@ -139,7 +139,8 @@ class UniversalSession:
             Newer: its schema is newer than this version knows.
             BadInput: a published field is missing or of a wrong type; names it.
         """
-        values = {name: value for name, value in _upgrade(head).items() if name != "schema"}
+        values = dict(_upgrade(head))
+        values.pop("schema", None)
         _check_kinds(values)
         if "backend" not in values:
             raise BadInput("backend: is missing; it is the one field without a default")

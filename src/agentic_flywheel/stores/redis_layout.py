@@ -36,9 +36,10 @@ from .redis_lines import BETWEEN, Lines
 SLOT = 64  # bytes in the front for `"last_active":"…",`
 BLOCK = 512  # a head is padded to a multiple of this
 
-_TO_HEAD = b'{"revision":%10d,"layout":{"version":"%b","epoch":"%b","turns":%10d,"head":'
-_TO_FENCE = b',"ttl":%10d,"fence":'
-_TO_SLOT = b'},"metadata":{'
+_FRONT = (
+    '{"revision":%10d,"layout":{"version":"%s","epoch":"%s","turns":%10d,"head":%10d,"ttl":%10d,"fence":%16d},'
+    '"metadata":{'
+)
 _FRONT_PATTERN = re.compile(
     rb'\{"revision": *(\d+),"layout":\{"version":"([0-9a-f]{16})","epoch":"([0-9a-f]{16})","turns": *(\d+),'
     rb'"head": *(\d+),"ttl": *(\d+),"fence": *(\d+)\},"metadata":\{'
@@ -57,19 +58,18 @@ def compose(
     """The whole document."""
     rest = rest_of(head)
     offset = block_for(len(rest))
-    to_head, to_fence, to_rest = front_around(mark, rest, last_active, ttl)
-    start = (b"%b%10d%b%16d%b" % (to_head, offset, to_fence, fence, to_rest) + rest).ljust(offset)
+    start = (front_of(mark, rest, last_active, ttl, offset, fence) + rest).ljust(offset)
     body = b"\n" + BETWEEN.join(lines) if lines else b""
     return start + _HISTORY + body + END
 
 
-def front_around(mark: Mark, rest: bytes, last_active: str | None, ttl: int) -> tuple[bytes, bytes, bytes]:
-    """The front, and the slot behind it, without the two numbers that an append may have to leave as they are.
+def front_of(mark: Mark, rest: bytes, last_active: str | None, ttl: int, offset: int = 0, fence: int = 0) -> bytes:
+    """The front, with the space for ``last_active`` that follows it.
 
-    These are the offset of the history, behind the first piece (10 places), and the fence, behind the second (16).
+    An append leaves the offset and the fence as they are, where it has no others; its script sees to that.
     """
-    to_head = _TO_HEAD % (mark.revision, mark.version.encode(), mark.epoch.encode(), mark.total)
-    return to_head, _TO_FENCE % ttl, _TO_SLOT + slot(rest, last_active)
+    front = _FRONT % (mark.revision, mark.version, mark.epoch, mark.total, offset, ttl, fence)
+    return front.encode() + slot(rest, last_active)
 
 
 def appended(lines: Sequence[bytes], total: int) -> bytes:

@@ -147,14 +147,10 @@ def _append_arguments(
     change: Change, base: Mark, mark: Mark, limit: int, *, renews: bool
 ) -> tuple[scripts.Argument, ...]:
     rest = layout.rest_of(change.head)
-    to_head, to_fence, to_rest = layout.front_around(mark, rest, change.last_active, change.ttl)
     stays = change.head == change.base_head
     return (
         base.version,
-        change.version,
-        to_head,
-        to_fence,
-        to_rest,
+        layout.front_of(mark, rest, change.last_active, change.ttl),
         b"" if stays else rest,
         0 if stays else layout.block_for(len(rest)),
         layout.appended(change.added, base.total),

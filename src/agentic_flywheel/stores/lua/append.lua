@@ -2,18 +2,18 @@
 -- but for a head that outgrows its block: then what stands behind it is moved, from the end on and in pieces, since
 -- a copy of it all in Lua would take many times as long.
 -- KEYS: the session
--- ARGV: 1 version that the writer saw  2 version to write  3 front up to the offset of the history  4 between this and
---       the fence  5 from the fence to the end of the slot  6 rest of the head, or '' if it stays  7 room that this head
---       wants  8 turn lines, with what stands before and between them, or ''  9 greatest size in bytes
---       10 fence of the writer's claim, 0 none  11 time to live in seconds, 0 none; '' where it need not begin again
+-- ARGV: 1 version that the writer saw  2 front to write, to the end of the slot  3 rest of the head, or '' if it stays
+--       4 room that this head wants  5 turn lines, with what stands before and between them, or ''
+--       6 greatest size in bytes  7 fence of the writer's claim, 0 none
+--       8 time to live in seconds, 0 none; '' where it need not begin again
 -- Gives the size, or {'changed'}, {'absent'}, {'fenced'} or {'full', size}
 local PIECE = 1048576
-local key, rest, lines, fence = KEYS[1], ARGV[6], ARGV[8], tonumber(ARGV[10])
+local key, new, rest, lines, fence = KEYS[1], ARGV[2], ARGV[3], ARGV[5], tonumber(ARGV[7])
 
 local front = call('GETRANGE', key, 0, FRONT - 1)
 local size = call('STRLEN', key)
 if version_in(front) ~= ARGV[1] then
-  if version_in(front) == ARGV[2] and is_front(front) then -- this very write was here before; its answer was lost
+  if version_in(front) == version_in(new) and is_front(front) then -- this very write was here before; its answer was lost
     return size
   end
   return { (size > 0 or call('EXISTS', key) == 1) and 'changed' or 'absent' }
@@ -28,16 +28,16 @@ end
 
 local head = place
 if rest ~= '' and FRONT + SLOT + #rest > head then
-  head = tonumber(ARGV[7])
+  head = tonumber(ARGV[4])
 end
 local moved = head - place
 local wanted = size + #lines + moved
-if wanted > tonumber(ARGV[9]) then
+if wanted > tonumber(ARGV[6]) then
   return { 'full', wanted }
 end
 
-local start = ARGV[3] .. (moved == 0 and sub(front, 116, 125) or string.format('%10d', head)) .. ARGV[4]
-  .. (fence <= highest and sub(front, 152, 167) or string.format('%16.0f', fence)) .. ARGV[5]
+local start = sub(new, 1, 115) .. (moved == 0 and sub(front, 116, 125) or string.format('%10d', head))
+  .. sub(new, 126, 151) .. (fence <= highest and sub(front, 152, 167) or string.format('%16.0f', fence)) .. sub(new, 168)
 if rest ~= '' then
   start = start .. rest .. string.rep(' ', head - #start - #rest)
 end
@@ -50,7 +50,7 @@ while moved > 0 and stop > place do
   stop = from
 end
 call('SETRANGE', key, 0, start)
-if ARGV[11] ~= '' then
-  expire(key, tonumber(ARGV[11]))
+if ARGV[8] ~= '' then
+  expire(key, tonumber(ARGV[8]))
 end
 return wanted
