@@ -72,11 +72,11 @@ def front_of(mark: Mark, rest: bytes, last_active: str | None, ttl: int, offset:
     return front.encode() + slot(rest, last_active)
 
 
-def appended(lines: Sequence[bytes], total: int) -> bytes:
-    """What stands between the end of a history of so many turns and the end of the document, with these added."""
+def end_of(lines: Sequence[bytes], total: int) -> bytes:
+    """What stands behind the last of so many turns to the end of the document, with these added."""
     if not lines:
-        return b""
-    return (BETWEEN if total else b"\n") + BETWEEN.join(lines)
+        return END
+    return b"%b%b%b" % (BETWEEN if total else b"\n", BETWEEN.join(lines), END)
 
 
 def rest_of(head: bytes) -> bytes:

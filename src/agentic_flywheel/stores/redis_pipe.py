@@ -152,6 +152,7 @@ class Pipe(Carrier):
                 self._under_way[lane] = orders = self._next_orders()
                 if orders:
                     await self._serve(lane, orders)
+                del self._under_way[lane]
         finally:
             self._under_way.pop(lane, None)
             self._idle.append(lane)
@@ -172,9 +173,13 @@ class Pipe(Carrier):
             start = end
 
     def _next_orders(self) -> list[_Order]:
+        """What a lane serves next: its share of all, so that Redis is at the one's while we are at the other's."""
         orders: list[_Order] = []
         count = 0
-        while self._waiting and (not orders or count + len(self._waiting[0].commands) <= MOST_COMMANDS):
+        share = -(-(len(self._waiting) + sum(map(len, self._under_way.values()))) // self._lane_count)
+        while self._waiting and len(orders) < share:
+            if orders and count + len(self._waiting[0].commands) > MOST_COMMANDS:
+                break
             order = self._waiting.popleft()
             if not order.answers.done():
                 orders.append(order)

@@ -153,10 +153,11 @@ def _append_arguments(
         layout.front_of(mark, rest, change.last_active, change.ttl),
         b"" if stays else rest,
         0 if stays else layout.block_for(len(rest)),
-        layout.appended(change.added, base.total),
+        layout.end_of(change.added, base.total),
         limit,
         change.fence,
         change.ttl if renews else b"",
+        base.size,
     )
 
 

@@ -3,12 +3,12 @@
 -- a copy of it all in Lua would take many times as long.
 -- KEYS: the session
 -- ARGV: 1 version that the writer saw  2 front to write, to the end of the slot  3 rest of the head, or '' if it stays
---       4 room that this head wants  5 turn lines, with what stands before and between them, or ''
+--       4 room that this head wants  5 end of the document: the turn lines, with what stands before, between and behind
 --       6 greatest size in bytes  7 fence of the writer's claim, 0 none
---       8 time to live in seconds, 0 none; '' where it need not begin again
+--       8 time to live in seconds, 0 none; '' where it need not begin again  9 size that the writer saw, 0 if it does not know
 -- Gives the size, or {'changed'}, {'absent'}, {'fenced'} or {'full', size}
 local PIECE = 1048576
-local key, new, rest, lines, fence = KEYS[1], ARGV[2], ARGV[3], ARGV[5], tonumber(ARGV[7])
+local key, new, rest, tail, fence = KEYS[1], ARGV[2], ARGV[3], ARGV[5], tonumber(ARGV[7])
 
 local front = call('GETRANGE', key, 0, FRONT - 1)
 local size = call('STRLEN', key)
@@ -19,8 +19,8 @@ if version_in(front) ~= ARGV[1] then
   return { (size > 0 or call('EXISTS', key) == 1) and 'changed' or 'absent' }
 end
 local stop, place, highest = size - #LAST, head_in(front), fence_in(front)
-if not (place and highest) or call('GETRANGE', key, stop, -1) ~= LAST then -- damaged: that is for a reader to judge
-  return { 'changed' }
+if not (place and highest) or (size ~= tonumber(ARGV[9]) and call('GETRANGE', key, stop, -1) ~= LAST) then
+  return { 'changed' } -- damaged: that is for a reader to judge
 end
 if fence > 0 and fence < highest then
   return { 'fenced' }
@@ -31,7 +31,7 @@ if rest ~= '' and FRONT + SLOT + #rest > head then
   head = tonumber(ARGV[4])
 end
 local moved = head - place
-local wanted = size + #lines + moved
+local wanted = stop + #tail + moved
 if wanted > tonumber(ARGV[6]) then
   return { 'full', wanted }
 end
@@ -41,8 +41,8 @@ local start = sub(new, 1, 115) .. (moved == 0 and sub(front, 116, 125) or string
 if rest ~= '' then
   start = start .. rest .. string.rep(' ', head - #start - #rest)
 end
-if lines ~= '' or moved > 0 then
-  call('SETRANGE', key, stop + moved, lines .. LAST) -- first, so that the string grows once
+if #tail > #LAST or moved > 0 then
+  call('SETRANGE', key, stop + moved, tail) -- first, so that the string grows once
 end
 while moved > 0 and stop > place do
   local from = math.max(place, stop - PIECE)
