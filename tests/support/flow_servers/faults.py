@@ -130,7 +130,7 @@ class Once:
 
 
 class Slow:
-    """Answers after so many seconds."""
+    """Answers after so many seconds; what the flow knows is from before."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

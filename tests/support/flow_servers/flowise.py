@@ -41,6 +41,14 @@ class Chatflow:
     locked: bool = False
 
 
+@dataclass(frozen=True)
+class _Arrived:
+    """When a question arrived, and what was stored then: of turns that end later, its flow knows nothing."""
+
+    stored: list[dict[str, Any]]
+    at: str
+
+
 @dataclass
 class _Run:
     """A question to a flow, and what the flow sees."""
@@ -51,6 +59,7 @@ class _Run:
     chat: str
     history: list[dict[str, Any]]
     word: str
+    arrived: _Arrived
     tone: str
     files: Any
     events: list[tuple[str, Any]] = field(default_factory=list)
@@ -102,17 +111,18 @@ class FlowiseServer(ServedFlows):
         return Starlette(routes=routes, exception_handlers={_Refused: _refusal})
 
     async def _asked(self, request: Request) -> Response:
-        return await self.faulty(request, lambda: self._prediction(request))
+        arrived = _Arrived(list(self.messages), _now())
+        return await self.faulty(request, lambda: self._prediction(request, arrived))
 
-    async def _prediction(self, request: Request) -> Response:
+    async def _prediction(self, request: Request, arrived: _Arrived) -> Response:
         body = await _body(request)
         streaming = body.get("streaming") is True
         try:
             flow = self._known(request.path_params["flow"])
             if streaming and flow.streams:  # from here on Flowise 3.1.4 tells of its errors in the stream
-                events = list(self._events(request, flow, body))
+                events = list(self._events(request, flow, body, arrived))
                 return StreamingResponse(_pieces(events), media_type="text/event-stream")
-            run = self._run(request, flow, body)
+            run = self._run(request, flow, body, arrived)
             return JSONResponse(self._reply(run, self._answer(run)))
         except _Refused:
             if streaming:  # Flowise 3.1.4 then never answers
@@ -127,7 +137,7 @@ class FlowiseServer(ServedFlows):
                 return flow
         raise _Refused(404, f"Chatflow {flow_id} not found in the database!")
 
-    def _run(self, request: Request, flow: Chatflow, body: dict[str, Any]) -> _Run:
+    def _run(self, request: Request, flow: Chatflow, body: dict[str, Any], arrived: _Arrived) -> _Run:
         if flow.locked and not self._has_key(request):
             _throw("Unauthorized")
         override = body.get("overrideConfig")
@@ -143,7 +153,8 @@ class FlowiseServer(ServedFlows):
             history = []  # its custom functions do not see it
         history = history if isinstance(history, list) else []
         tone = str(variables(override).get("tone") or "")
-        return _Run(flow, body.get("question"), session or chat, chat, history, _word(override), tone, _files(body))
+        asked, files = body.get("question"), _files(body)
+        return _Run(flow, asked, session or chat, chat, history, _word(override), arrived, tone, files)
 
     def _answer(self, run: _Run) -> str:
         if run.question is None and run.flow.kind == "AGENTFLOW":
@@ -152,7 +163,9 @@ class FlowiseServer(ServedFlows):
         if run.question == "boom":
             _throw("Error: NodeVM Execution Error: Error: the flow broke on purpose")
         stored = [
-            each for each in self.messages if (each["chatflowid"], each["sessionId"]) == (run.flow.id, run.session)
+            each
+            for each in run.arrived.stored
+            if (each["chatflowid"], each["sessionId"]) == (run.flow.id, run.session)
         ]
         said = [each for each in [*run.history, *stored] if each.get("content")]
         if run.question == "what did I say?":
@@ -165,16 +178,17 @@ class FlowiseServer(ServedFlows):
     def _reply(self, run: _Run, text: str) -> dict[str, Any]:
         """Keep the turn; the reply that tells of it."""
         execution = {"executionId": str(uuid4())} if run.flow.kind == "AGENTFLOW" else {}
-        self._keep(run, "userMessage", "" if run.question is None else str(run.question), execution)
-        self.messages[-1]["fileUploads"] = kept(run.files)
-        answer = self._keep(run, "apiMessage", text, execution)
+        question = "" if run.question is None else str(run.question)
+        asking = self._keep(run, "userMessage", question, execution, run.arrived.at)
+        asking["fileUploads"] = kept(run.files)
+        answer = self._keep(run, "apiMessage", text, execution, _now())
         asked = {} if run.question is None else {"question": run.question}
         reply = {"text": text, **asked, "chatId": run.chat, "chatMessageId": answer["id"], **execution}
         if execution:
             return {**reply, "agentFlowExecutedData": _executed(run, text), "sessionId": run.session}
         return {**reply, "isStreamValid": False, "sessionId": run.session, "memoryType": "Buffer Memory"}
 
-    def _keep(self, run: _Run, role: str, content: str, execution: dict[str, str]) -> dict[str, Any]:
+    def _keep(self, run: _Run, role: str, content: str, execution: dict[str, str], created: str) -> dict[str, Any]:
         nothing = (
             "sourceDocuments usedTools fileAnnotations agentReasoning reasonContent fileUploads artifacts action"
         )
@@ -189,17 +203,18 @@ class FlowiseServer(ServedFlows):
             "chatId": run.chat,
             "memoryType": None if execution else "Buffer Memory",
             "sessionId": run.session,
-            "createdDate": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "createdDate": created,
             "leadEmail": None,
             "followUpPrompts": None,
             "execution": None,
         }
         self.messages.append(message)
+        self.messages.sort(key=lambda each: str(each["createdDate"]))
         return message
 
-    def _events(self, request: Request, flow: Chatflow, body: dict[str, Any]) -> Iterator[str]:
+    def _events(self, request: Request, flow: Chatflow, body: dict[str, Any], arrived: _Arrived) -> Iterator[str]:
         try:
-            run = self._run(request, flow, body)
+            run = self._run(request, flow, body, arrived)
             text = self._answer(run)
         except _Refused as refused:
             yield _event("error", str(refused))
@@ -270,6 +285,10 @@ def _word(override: dict[str, Any]) -> str:
     variables = override.get("functionInputVariables", {})
     given = json.loads(variables) if isinstance(variables, str) else variables.get("customFunction_0", {})
     return str(given.get("word", "turn"))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 async def _pieces(events: list[str]) -> AsyncIterator[str]:
