@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 
+QUESTION = "What is creative orientation?"
 ANSWER = "Creative orientation focuses on... " * 28  # about 1 KB
 SPREAD = (1.0, 0.6, 1.4, 0.8, 1.2, 0.5, 1.5, 0.9, 1.1, 0.7, 1.3)  # else all callers would get their answers at once
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,13 +24,17 @@ ROOT = Path(__file__).resolve().parent.parent
 _REPLY = json.dumps(
     {
         "text": ANSWER,
-        "question": "What is creative orientation?",
+        "question": QUESTION,
         "chatId": "chat",
         "chatMessageId": "message",
         "sessionId": "session",
     }
 ).encode()
-_MESSAGES = json.dumps([{"id": "message", "role": "userMessage", "content": "…"}] * 50).encode()  # enough of them
+_EXCHANGE = [
+    {"role": "apiMessage", "content": ANSWER},
+    {"role": "userMessage", "content": QUESTION},
+]  # the newest first
+_MESSAGES = json.dumps(_EXCHANGE * 50).encode()  # enough of them for nothing to be lacking
 
 
 class _Connection(asyncio.Protocol):

@@ -27,14 +27,13 @@ from agentic_flywheel.config import FlowSettings, ServerSettings, Settings, Stor
 from agentic_flywheel.manager import SessionManager
 from tests.support.servers import Server, ServerMissingError, start
 
-from .flow_server import ANSWER, flow_server
+from .flow_server import ANSWER, QUESTION, flow_server
 
 CALLS = 500
 SHORT, LONG = 10, 5000
 SESSIONS = 20  # of each length, asked in turn: while Redis is away, no session is used hundreds of times
 AT_ONCE = 50  # turns that are saved together to make a session
 PATIENCE = 30.0  # seconds to store them, whatever else the machine does
-QUESTION = "What is creative orientation?"
 CROWD, ROUNDS, TURNS = 50, 5, 20
 FLOW_MS = {0: None, 250: 90.0}  # what a flow takes where many are asked at once, and the share to reach, in percent
 

@@ -13,6 +13,7 @@
     ├── FlowError                         a flow did not answer
     │   ├── UnknownFlow
     │   └── FlowFailed
+    │       ├── KeyRefused                its server wants another key
     │       └── FlowUnsettled             … as far as we know: it may have run all the same
     ├── SessionNotFound                   no session under this handle
     └── StoreError                        the store did not do what was asked
@@ -93,6 +94,10 @@ class FlowFailed(FlowError):
     def __init__(self, message: str, output: object = None) -> None:
         super().__init__(message)
         self.output = output
+
+
+class KeyRefused(FlowFailed):
+    """The flow's server does not take the key for this, or wants one; the message says where to put it."""
 
 
 class FlowUnsettled(FlowFailed):

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 
 from agentic_flywheel import UniversalSession
-from agentic_flywheel.backends import Answer, Question, flowise_streams, presence
+from agentic_flywheel.backends import Answer, Question, Replay, flowise_streams
 from agentic_flywheel.backends.flowise import FlowiseFlow, discover
 from agentic_flywheel.backends.http_server import FlowServer
-from agentic_flywheel.backends.recent import Recent
 from agentic_flywheel.errors import ConfigError, FlowFailed, FlowUnsettled
 from tests.backends.conftest import KEY, Connect
-from tests.support.flow_servers import FlowiseServer, Once, Slow, half, page, saying
-from tests.support.flow_servers.faults import Fault
+from tests.support.flow_servers import FlowiseServer, Once, Slow, half, saying
 from tests.support.flow_servers.flowise import AGENT, COUNTER, LOCKED, MODEL, UNKNOWN, Chatflow
 
 
@@ -300,6 +298,26 @@ class TestMessages:
         await turn(counter, UniversalSession(backend="flowise", backend_session_id=conversation), "hello")
         assert len(await counter.messages(conversation)) == 2
 
+    async def test_the_newest_of_very_many(
+        self, flowise: FlowiseServer, counter: FlowiseFlow, session: UniversalSession
+    ) -> None:
+        """Flowise gives all that it has; so much of it is read that there are enough, however long it is."""
+        await turn(counter, session, "hello")
+        flowise.messages[1]["content"] = "x" * 17 * 1024**2
+        for number in range(3):
+            await turn(counter, session, f"question {number}")
+        messages = await counter.messages("talk-1")
+        assert [each.text for each in messages if each.role == "user"] == ["question 0", "question 1", "question 2"]
+        flowise.messages[2:2] = [{**flowise.messages[0], "content": "y" * 10_000} for _ in range(100)]
+        assert len(await counter.messages("talk-1", newest=10)) == 10
+
+    async def test_those_since_a_moment(self, counter: FlowiseFlow, session: UniversalSession) -> None:
+        """Where there are none since then, there may be some from before, which are not lost."""
+        await turn(counter, session, "hello")
+        begun = str(session.history[0].timestamp)
+        assert len(await counter.messages("talk-1", since=begun[:19] + "Z")) == 2
+        assert len(await counter.messages("talk-1", since="3000-01-01T00:00:00Z")) == 2
+
     async def test_a_key_that_does_not_open_them(
         self, flowise: FlowiseServer, connect: Connect, session: UniversalSession
     ) -> None:
@@ -310,105 +328,8 @@ class TestMessages:
             await flow.messages("talk-1")
 
 
-class TestForgetting:
-    """Whether Flowise has lost its side of a conversation, and what goes along then."""
-
-    async def test_it_is_asked_once_and_then_not_as_long_as_it_is_there(
-        self, flowise: FlowiseServer, connect: Connect, session: UniversalSession
-    ) -> None:
-        """The first question of a process asks; then a conversation costs no further call."""
-        server = connect(flowise)
-        await turn(FlowiseFlow("f", server, COUNTER), session, "hello")
-        flow = FlowiseFlow("f", server, COUNTER)
-        flowise.asked.clear()
-        for _ in range(3):
-            assert not await flow.has_forgotten("talk-1")
-            await turn(flow, session, "again")
-        assert [each.method for each in flowise.asked] == ["GET", "POST", "POST", "POST"]
-
-    async def test_a_restart_alone_loses_nothing(
-        self, flowise: FlowiseServer, counter: FlowiseFlow, session: UniversalSession
-    ) -> None:
-        """Afterwards it is asked for one message, not for the whole conversation."""
-        await turn(counter, session, "hello")
-        flowise.restart()
-        assert not await counter.has_forgotten("talk-1")
-        assert list(flowise.asked[-1].query) == ["messageId"]
-
-    async def test_an_emptied_server_has_forgotten(
-        self, flowise: FlowiseServer, counter: FlowiseFlow, session: UniversalSession
-    ) -> None:
-        """It is noticed although the connection looks as before, and before the question is sent."""
-        await turn(counter, session, "hello")
-        assert not await counter.has_forgotten("talk-1")
-        flowise.restart(empty=True)
-        assert await counter.has_forgotten("talk-1")
-
-    async def test_many_conversations_at_once_cost_no_further_calls(
-        self, flowise: FlowiseServer, counter: FlowiseFlow
-    ) -> None:
-        """Each of them is asked about when its server may have been away, and not because others are busy there."""
-
-        async def converse() -> None:
-            session = UniversalSession(backend="flowise")
-            for _ in range(5):
-                if len(session.history):
-                    assert not await counter.has_forgotten(session.id)
-                await turn(counter, session, "hello")
-
-        await asyncio.gather(*(converse() for _ in range(20)))
-        assert [each.method for each in flowise.asked] == ["POST"] * 100
-
-    async def test_a_conversation_that_rested_is_asked_about(
-        self,
-        flowise: FlowiseServer,
-        counter: FlowiseFlow,
-        session: UniversalSession,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        """A proxy could keep the connection while the server behind it is replaced."""
-        await turn(counter, session, "hello")
-        monkeypatch.setattr(presence, "IDLE_SECONDS", 0)
-        assert not await counter.has_forgotten("talk-1")
-        assert flowise.asked[-1].method == "GET"
-
-    async def test_the_oldest_of_very_many_conversations_is_asked_about_again(
-        self,
-        flowise: FlowiseServer,
-        counter: FlowiseFlow,
-        session: UniversalSession,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        """What is known of conversations is bounded, and whether they are whole does not depend on it."""
-        monkeypatch.setattr(counter, "_answered", Recent(2))
-        monkeypatch.setattr(counter, "_sides", Recent(2))
-        await turn(counter, session, "hello")
-        for name in ("b", "c"):
-            await turn(counter, UniversalSession(backend="flowise", backend_session_id=name), "hello")
-        for conversation, method in (("c", "POST"), ("talk-1", "GET")):
-            assert not await counter.has_forgotten(conversation)
-            assert flowise.asked[-1].method == method
-        assert list(flowise.asked[-1].query) == ["sessionId"]
-
-    async def test_a_server_that_is_away_has_not_forgotten(
-        self, flowise: FlowiseServer, counter: FlowiseFlow, session: UniversalSession
-    ) -> None:
-        await turn(counter, session, "hello")
-        flowise.kill()
-        assert not await counter.has_forgotten("talk-1")
-
-    @pytest.mark.parametrize("fault", [half, page(502)])
-    async def test_an_answer_that_did_not_arrive_makes_us_ask(
-        self, flowise: FlowiseServer, counter: FlowiseFlow, session: UniversalSession, fault: Fault
-    ) -> None:
-        """A proxy's error leaves the connection as it was."""
-        await turn(counter, session, "hello")
-        flowise.fault = fault
-        with pytest.raises(FlowUnsettled):
-            await turn(counter, session, "again")
-        flowise.asked.clear()
-        assert not await counter.has_forgotten("talk-1")
-        assert len(flowise.asked) == 1
+class TestTellingAgain:
+    """What Flowise lacks goes along with a question."""
 
     async def test_what_goes_along_has_the_form_that_flowise_takes(
         self, flowise: FlowiseServer, connect: Connect, session: UniversalSession
@@ -416,7 +337,7 @@ class TestForgetting:
         """So the flow sees it, in its roles."""
         session.record(question="I am Ada", response="Hello Ada", flow_id="elsewhere")
         flow = FlowiseFlow("f", connect(flowise), COUNTER)
-        answer = await turn(flow, session, "what did I say?", replay=list(session.history))
+        answer = await turn(flow, session, "what did I say?", replay=Replay.of_all(list(session.history)))
         assert answer.text == "Human: I am Ada\nAssistant: Hello Ada"
         assert sent(flowise)[0]["history"] == [
             {"role": "userMessage", "content": "I am Ada"},
@@ -427,79 +348,43 @@ class TestForgetting:
         """A turn may be one message, or hold something else than texts; what it has goes along."""
         foreign = [{"role": "human", "content": "hi"}, {"role": "ai", "content": "ho"}, {"question": {"a": 1}}]
         session = UniversalSession.from_dict({"backend": "flowise", "history": foreign})
-        await turn(counter, session, "hello", replay=list(session.history))
+        await turn(counter, session, "hello", replay=Replay.of_all(list(session.history)))
         assert sent(flowise)[0]["history"] == [
             {"role": "userMessage", "content": "hi"},
             {"role": "apiMessage", "content": "ho"},
             {"role": "userMessage", "content": '{"a":1}'},
         ]
 
-    async def test_it_goes_along_with_further_questions_too(
-        self, flowise: FlowiseServer, counter: FlowiseFlow, session: UniversalSession
-    ) -> None:
-        """Flowise keeps no earlier turns that it is told. What it lacks is told again, and what it has is not."""
-        for number in (1, 2, 3):
-            await turn(counter, session, f"question {number}")
-        flowise.restart(empty=True)
-        assert (await turn(counter, session, "after", replay=list(session.history))).text == "turn 4: after"
-        assert (await turn(counter, session, "later")).text == "turn 5: later"
-        assert (await turn(counter, session, "still later")).text == "turn 6: still later"
-        assert [len(each.get("history", ())) for each in sent(flowise)[3:]] == [6, 6, 6]
-
-    async def test_another_process_knows_what_flowise_lacks(
-        self, flowise: FlowiseServer, connect: Connect, counter: FlowiseFlow, session: UniversalSession
-    ) -> None:
-        """It compares what Flowise has with the turns that there are."""
-        await turn(counter, session, "before")
-        flowise.restart(empty=True)
-        await turn(counter, session, "after", replay=list(session.history))
-        flow = FlowiseFlow(counter.id, connect(flowise), COUNTER)
-        assert not await flow.has_forgotten("talk-1")
-        assert (await turn(flow, session, "later")).text == "turn 3: later"
-
-    async def test_turns_of_other_flows_are_not_what_flowise_has(
-        self, flowise: FlowiseServer, counter: FlowiseFlow, session: UniversalSession
-    ) -> None:
-        session.record(question="on Langflow", response="yes", flow_id="elsewhere")
-        await turn(counter, session, "first here", replay=list(session.history))
-        session.record(question="on Langflow again", response="yes", flow_id="elsewhere")
-        await turn(counter, session, "second here")
-        assert [each["content"] for each in sent(flowise)[1]["history"]] == ["on Langflow", "yes"]
-
-    @pytest.mark.parametrize(("budget", "expected"), [({"replay_turns": 3}, 1), ({"replay_bytes": 40}, 1)])
-    async def test_the_budget_holds_for_further_questions(
-        self, flowise: FlowiseServer, connect: Connect, budget: dict[str, int], expected: int
-    ) -> None:
-        """Of the newest turns that may go along, those go along that Flowise lacks, and the newest of them."""
-        session = UniversalSession(backend="flowise", backend_session_id="talk-1")
-        for number in range(5):
-            session.record(question=f"question {number} is long", response="an answer", flow_id="f")
-        flow = FlowiseFlow("f", connect(flowise), COUNTER, **budget)
-        await turn(flow, session, "a", replay=list(session.history)[-1:])
-        await turn(flow, session, "b")
-        await turn(flow, session, "c")
-        turns = [len(each.get("history", ())) / 2 for each in sent(flowise)]
-        assert turns[-1] == expected
-
-    async def test_half_an_emoji_goes_along(
+    async def test_what_comes_after_something_that_flowise_has(
         self, flowise: FlowiseServer, connect: Connect, session: UniversalSession
     ) -> None:
-        """A text that UTF-8 cannot carry is neither a reason to fail nor to leave its turn out."""
-        for number in range(2):
-            session.record(question=f"half of {number}: \ud83d", response="yes", flow_id="f")
+        """It stands before the question: as history, Flowise would put it before all that it has."""
+        for number in range(3):
+            session.record(question=f"question {number}", response=f"answer {number}", flow_id="f")
         flow = FlowiseFlow("f", connect(flowise), COUNTER)
-        await turn(flow, session, "a", replay=list(session.history)[-1:])
-        await turn(flow, session, "b")
-        told = [each["content"] for each in sent(flowise)[1]["history"]]
-        assert told == ["half of 0: \ud83d", "yes", "half of 1: \ud83d", "yes"]
+        await turn(flow, session, "now", replay=Replay(list(session.history), first=1, last=1))
+        (body,) = sent(flowise)
+        assert [each["content"] for each in body["history"]] == ["question 0", "answer 0"]
+        assert body["question"].splitlines() == [
+            "[What was said earlier in this conversation:]",
+            "User: question 1",
+            "Assistant: answer 1",
+            "User: question 2",
+            "Assistant: answer 2",
+            "[End of what was said earlier. Now:]",
+            "now",
+        ]
+        (asked, _) = await flow.messages("talk-1")
+        assert asked.text == "now"
+        assert "Assistant: answer 2" in asked.told
 
-    async def test_a_conversation_that_is_whole_is_told_nothing(
+    async def test_half_an_emoji_goes_along(
         self, flowise: FlowiseServer, counter: FlowiseFlow, session: UniversalSession
     ) -> None:
-        for number in range(4):
-            assert not await counter.has_forgotten("talk-1") or not number
-            await turn(counter, session, f"question {number}")
-        assert not any("history" in each for each in sent(flowise))
+        """A text that UTF-8 cannot carry is neither a reason to fail nor to leave its turn out."""
+        session.record(question="half of it: \ud83d", response="yes", flow_id="f")
+        await turn(counter, session, "a", replay=Replay.of_all(list(session.history)))
+        assert [each["content"] for each in sent(flowise)[0]["history"]] == ["half of it: \ud83d", "yes"]
 
 
 class TestRetries:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from agentic_flywheel import UniversalSession
-from agentic_flywheel.backends import Answer, Question
+from agentic_flywheel.backends import Answer, Question, Replay
 from agentic_flywheel.backends.langflow import LangflowFlow, discover
 from agentic_flywheel.errors import ConfigError, FlowFailed, FlowUnsettled
 from tests.backends.conftest import KEY, Connect
@@ -43,9 +43,14 @@ def heard(lfx: LfxServer, connect: Connect) -> LangflowFlow:
 
 async def turn(flow: LangflowFlow, session: UniversalSession, text: str, **options: Any) -> Answer:
     """Ask, and record the turn, as a conversation does."""
-    answer = await flow.ask(Question(text, session, **options))
+    answer = await flow.ask(await flow.remind(Question(text, session, **options)))
     session.record(question=text, response=answer.text, flow_id=flow.id)
     return answer
+
+
+def whole(session: UniversalSession) -> Replay:
+    """All turns, for a server that has none of them."""
+    return Replay.of_all(list(session.history))
 
 
 def sent(server: ServedFlows) -> list[dict[str, Any]]:
@@ -312,49 +317,48 @@ class TestMessages:
         assert await heard.messages("talk-1") is None
 
 
-class TestForgetting:
-    """Whether Langflow has lost its side of a conversation, and what goes along then."""
+class TestTellingAgain:
+    """What Langflow lacks is told again."""
 
-    async def test_it_is_asked_once_and_then_not_as_long_as_it_is_there(
-        self, langflow: LangflowServer, connect: Connect, session: UniversalSession, api: Api
-    ) -> None:
-        server = connect(langflow)
-        await turn(LangflowFlow("notes", server, COUNTS, api=api), session, "hello")
-        flow = LangflowFlow("notes", server, COUNTS, api=api)
-        langflow.asked.clear()
-        for _ in range(3):
-            assert not await flow.has_forgotten("talk-1")
-            await turn(flow, session, "again")
-        assert [each.method for each in langflow.asked] == ["GET", "POST", "POST", "POST"]
-
-    async def test_a_restart_alone_loses_nothing(
-        self, langflow: LangflowServer, counts: LangflowFlow, session: UniversalSession
-    ) -> None:
-        await turn(counts, session, "hello")
-        langflow.restart()
-        assert not await counts.has_forgotten("talk-1")
-        assert (await turn(counts, session, "again")).text == "turn 2: again"
-
-    async def test_a_run_that_broke_loses_nothing(self, counts: LangflowFlow, session: UniversalSession) -> None:
-        """What a broken component leaves as the newest message is none of the conversation, and no sign of loss."""
-        await turn(counts, session, "hello")
-        with pytest.raises(FlowFailed):
-            await turn(counts, session, "boom")
-        assert not await counts.has_forgotten("talk-1")
-
-    async def test_what_goes_along_is_added_to_its_messages(
+    async def test_it_is_added_to_its_messages(
         self, langflow: LangflowServer, counts: LangflowFlow, session: UniversalSession
     ) -> None:
         """So the flow sees it, in its roles; and it is there for all further questions."""
         for number in (1, 2):
             await turn(counts, session, f"question {number}")
         langflow.restart(empty=True)
-        assert await counts.has_forgotten("talk-1")
-        assert (await turn(counts, session, "after", replay=list(session.history))).text == "turn 3: after"
-        assert not await counts.has_forgotten("talk-1")
+        assert (await turn(counts, session, "after", replay=whole(session))).text == "turn 3: after"
         assert (await turn(counts, session, "later")).text == "turn 4: later"
         told = (await turn(counts, session, "what did I say?")).text
         assert told.startswith("User: question 1 / Machine: turn 1: question 1 / User: question 2 / ")
+
+    async def test_what_langflow_has_the_question_of(
+        self, langflow: LangflowServer, counts: LangflowFlow, session: UniversalSession
+    ) -> None:
+        """Where a telling broke off, it is completed."""
+        for number in (1, 2):
+            await turn(counts, session, f"question {number}")
+        del langflow.messages[1:]
+        await turn(counts, session, "after", replay=Replay(list(session.history), 2, 2, begun=True))
+        assert [each["text"] for each in langflow.messages[:4]] == [
+            "question 1",
+            "turn 1: question 1",
+            "question 2",
+            "turn 2: question 2",
+        ]
+
+    async def test_what_comes_before_something_that_langflow_has(
+        self, langflow: LangflowServer, counts: LangflowFlow, session: UniversalSession
+    ) -> None:
+        """It stands before the question: messages that are added now would come after those."""
+        for number in (1, 2):
+            await turn(counts, session, f"question {number}")
+        del langflow.messages[:2]
+        await turn(counts, session, "after", replay=Replay(session.history[:1], 1, 0))
+        assert len(langflow.messages) == 4
+        messages = await counts.messages("talk-1") or []
+        assert messages[2].text == "after"
+        assert messages[2].told.endswith("User: question 1\nAssistant: turn 1: question 1")
 
     async def test_an_endpoint_name_that_leads_to_another_flow_by_now(
         self, langflow: LangflowServer, connect: Connect, session: UniversalSession, api: Api
@@ -364,15 +368,14 @@ class TestForgetting:
         await turn(flow, session, "hello")
         langflow.flows[0] = replace(langflow.flows[0], id="9f9e1b77-be99-4cbf-9790-c6006910aea0")
         langflow.restart(empty=True)
-        assert await flow.has_forgotten("talk-1")
-        assert (await turn(flow, session, "after", replay=list(session.history))).text == "turn 2: after"
+        assert (await turn(flow, session, "after", replay=whole(session))).text == "turn 2: after"
 
     async def test_a_flow_that_takes_no_messages_is_told_before_the_question(
         self, langflow: LangflowServer, connect: Connect, session: UniversalSession, api: Api
     ) -> None:
         session.record(question="I am Ada", response="Hello Ada", flow_id="notes")
         flow = LangflowFlow("notes", connect(langflow), SILENT, api=api)
-        answer = await turn(flow, session, "who am I?", replay=list(session.history))
+        answer = await turn(flow, session, "who am I?", replay=whole(session))
         assert answer.text.removeprefix("heard: ").splitlines() == [
             "[What was said earlier in this conversation:]",
             "User: I am Ada",
@@ -381,15 +384,12 @@ class TestForgetting:
             "who am I?",
         ]
 
-    async def test_lfx_has_always_forgotten(
-        self, lfx: LfxServer, heard: LangflowFlow, session: UniversalSession
-    ) -> None:
-        """It keeps nothing; that is found out once."""
-        await turn(heard, session, "hello")
+    async def test_lfx_keeps_nothing(self, lfx: LfxServer, heard: LangflowFlow, session: UniversalSession) -> None:
+        """That is found out once."""
         for _ in range(3):
-            assert await heard.has_forgotten("talk-1")
-            answer = await turn(heard, session, "again", replay=list(session.history))
-            assert "User: hello" in answer.text
+            answer = await turn(heard, session, "again", replay=whole(session) if len(session.history) else None)
+            assert await heard.messages("talk-1") is None
+        assert "User: again" in answer.text
         assert sum("monitor" in each.path for each in lfx.asked) == 1
 
     async def test_an_lfx_that_became_a_langflow(
@@ -398,24 +398,28 @@ class TestForgetting:
         """What was found out about a server holds as long as it is there."""
         flow = LangflowFlow("notes", connect(lfx), CHAT, api="workflow")
         await turn(flow, session, "hello")
-        assert await flow.has_forgotten("talk-1")
+        assert await flow.messages("talk-1") is None
         lfx.kill()
         langflow.kill()
         langflow.port = lfx.port
         langflow.flows[0] = replace(langflow.flows[0], id=CHAT)
         langflow.start()
         await turn(flow, session, "hello")
-        assert not await flow.has_forgotten("talk-1")
+        assert len(await flow.messages("talk-1") or ()) == 2
 
     async def test_messages_that_cannot_all_be_added(
         self, langflow: LangflowServer, counts: LangflowFlow, session: UniversalSession
     ) -> None:
-        """The question is not asked with half of what was said."""
-        session.record(question="I am Ada", response="Hello Ada", flow_id="notes")
-        langflow.room = 1
-        with pytest.raises(FlowFailed, match="it kept only a part of what was said earlier"):
-            await turn(counts, session, "who am I?", replay=list(session.history))
-        assert not langflow.runs()
+        """The question is not asked with half of what was said: the rest goes before it."""
+        for number in (1, 2):
+            session.record(question=f"question {number}", response=f"answer {number}", flow_id="notes")
+        langflow.room = 3
+        await turn(counts, session, "who am I?", replay=whole(session))
+        assert [each["text"] for each in langflow.messages[:3]] == ["question 1", "answer 1", "question 2"]
+        asked = sent(langflow)[0]["input_value"]
+        assert "question 1" not in asked
+        assert "User: question 2\nAssistant: answer 2\n" in asked
+        assert asked.endswith("\nwho am I?")
 
 
 class TestLooking:

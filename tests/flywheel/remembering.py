@@ -12,16 +12,18 @@ from agentic_flywheel.session import now
 
 
 class FlowServer:
-    """What a flow's server has of its conversations, and what it was asked."""
+    """What a flow's server has of its conversations, what it was asked, and how often it told all that it has."""
 
     def __init__(self) -> None:
         self.kept: defaultdict[str, list[Message]] = defaultdict(list)
         self.questions: list[Question] = []
         self.times_told = 0
+        self.period = object()
 
     def lose(self) -> None:
-        """As when its database is emptied."""
+        """As when it is started again with an empty database."""
         self.kept.clear()
+        self.period = object()
 
     def answer(self, conversation: str, question: str) -> str:
         """Answer a question, and keep both."""
@@ -55,9 +57,16 @@ class RememberingFlow(Flow):
             await asyncio.Event().wait()
         return Answer(answer, {"text": answer})
 
-    async def has_forgotten(self, conversation: str) -> bool:
-        return conversation not in self.server.kept
+    @property
+    def period(self) -> object:
+        return self.server.period
 
-    async def messages(self, conversation: str) -> list[Message] | None:
-        self.server.times_told += 1
+    @property
+    def last_period(self) -> object:
+        return self.server.period
+
+    async def messages(
+        self, conversation: str, *, newest: int | None = None, since: str | None = None
+    ) -> list[Message] | None:
+        self.server.times_told += newest is None
         return list(self.server.kept[conversation])

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
 from agentic_flywheel import Flywheel, UniversalSession
 from agentic_flywheel.errors import FlowFailed, FlowUnsettled
-from tests.conftest import start_or_report
-from tests.flywheel.on_servers import KEY, flywheel_on
+from tests.flywheel.conftest import Open
 from tests.resilience.outage import until
 from tests.stores.test_sqlite import ROOT
 from tests.support.flow_servers import FlowiseServer, LangflowServer, Late, Once, ServedFlows, Slow, half, never
@@ -22,53 +19,6 @@ from tests.support.values import questions
 
 SAID = "what did I say?"
 PATIENCE = 60.0
-
-
-@pytest.fixture
-def flowise() -> Iterator[FlowiseServer]:
-    with FlowiseServer(key=KEY) as server:
-        yield server
-
-
-@pytest.fixture
-def langflow() -> Iterator[LangflowServer]:
-    with LangflowServer(key=KEY) as server:
-        yield server
-
-
-@pytest.fixture(params=["flowise", "langflow"])
-def served(request: pytest.FixtureRequest) -> ServedFlows:
-    """A server of each product."""
-    return cast(ServedFlows, request.getfixturevalue(request.param))
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a store that processes share."""
-    if request.param == "sqlite":
-        yield f"sqlite://{tmp_path}/sessions.db"
-        return
-    with start_or_report("redis-server") as server:
-        yield server.url
-
-
-Open = Callable[..., Flywheel]
-
-
-@pytest.fixture
-async def open_flywheel(store: str, tmp_path: Path) -> AsyncIterator[Open]:
-    """Opens flywheels, each as a process of its own has it, that are closed when the test ends."""
-    opened: list[Flywheel] = []
-
-    def open_one(*servers: ServedFlows, **options: Any) -> Flywheel:
-        urls = {"flowise" if isinstance(each, FlowiseServer) else "langflow": each.url for each in servers}
-        opened.append(flywheel_on(store, tmp_path, **urls, **options))
-        return opened[-1]
-
-    yield open_one
-    for flywheel in opened:
-        await flywheel.flows.close()
-        await flywheel.sessions.close()
 
 
 async def test_everything_is_restarted(open_flywheel: Open, served: ServedFlows) -> None:
@@ -119,6 +69,9 @@ async def test_moved_from_one_product_to_the_other(
     session_id = (await flywheel.ask("my cat is called Mo", flow="flowise")).session_id
     reply = await flywheel.ask(SAID, session_id=session_id, flow="langflow")
     assert "my cat is called Mo" in reply.text
+    execution = await flywheel.sessions.load_execution(reply.turn_id)
+    assert execution is not None
+    assert (execution.extra["rehydrated"]["turns"], execution.extra["rehydrated"]["of"]) == (1, 1)
     assert (await flywheel.ask("and now?", session_id=session_id)).flow_id == "langflow"
 
 

@@ -10,7 +10,7 @@ import pytest
 from agentic_flywheel import Flywheel, SessionManager, UniversalSession
 from agentic_flywheel.backends import FlowRegistry
 from agentic_flywheel.backends.python_flow import PythonFlow
-from agentic_flywheel.session import Execution
+from agentic_flywheel.session import Execution, Turn
 from tests.flywheel.remembering import FlowServer, RememberingFlow
 from tests.stores.worlds import World
 from tests.support import flows
@@ -35,6 +35,12 @@ async def conversation(flywheel: Flywheel, turns: int, flow: str = "flow") -> st
     return session_id
 
 
+def told(server: FlowServer) -> list[Turn]:
+    """The turns that were told again with the last question."""
+    replay = server.questions[-1].replay
+    return list(replay.turns) if replay else []
+
+
 async def execution_of(flywheel: Flywheel, turn_id: str) -> Execution:
     execution = await flywheel.sessions.load_execution(turn_id)
     assert execution is not None
@@ -48,8 +54,7 @@ async def test_a_server_that_lost_its_side(world: World, server: FlowServer) -> 
     assert all(not question.replay for question in server.questions)
     server.lose()
     reply = await flywheel.ask("now", session_id=session_id)
-    replay = server.questions[-1].replay
-    assert [(turn.question, turn.response) for turn in replay] == [
+    assert [(turn.question, turn.response) for turn in told(server)] == [
         ("q0", "answer 1 to q0"),
         ("q1", "answer 2 to q1"),
         ("q2", "answer 3 to q2"),
@@ -69,7 +74,7 @@ async def test_moved_to_another_server(world: World, server: FlowServer) -> None
     session_id = await conversation(flywheel, 2)
     await flywheel.ask("q2", session_id=session_id, flow="echo")
     await flywheel.ask("now", session_id=session_id, flow="new")
-    assert [turn.question for turn in elsewhere.questions[-1].replay] == ["q0", "q1", "q2"]
+    assert [turn.question for turn in told(elsewhere)] == ["q0", "q1", "q2"]
 
 
 async def test_a_conversation_on_the_server_before(world: World, server: FlowServer) -> None:
@@ -85,7 +90,7 @@ async def test_a_conversation_on_the_server_before(world: World, server: FlowSer
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "again"),
     [
         ({"replay_turns": 2}, ["q2", "q3"]),
         ({"replay_turns": 2, "turns": 1}, ["q2", "q3"]),
@@ -97,15 +102,15 @@ async def test_a_conversation_on_the_server_before(world: World, server: FlowSer
     ],
     ids=str,
 )
-async def test_budget(world: World, server: FlowServer, options: dict[str, Any], told: list[str]) -> None:
+async def test_budget(world: World, server: FlowServer, options: dict[str, Any], again: list[str]) -> None:
     """So many turns and bytes at most, the newest; how many of them the flow wants to see does not matter."""
     flywheel = flywheel_on(world, RememberingFlow("flow", server, **options))
     session_id = await conversation(flywheel, 4)
     server.lose()
     reply = await flywheel.ask("now", session_id=session_id)
-    assert [turn.question for turn in server.questions[-1].replay] == told
+    assert [turn.question for turn in told(server)] == again
     noted = (await execution_of(flywheel, reply.turn_id)).extra.get("rehydrated", {"turns": 0})
-    assert noted["turns"] == len(told)
+    assert noted["turns"] == len(again)
 
 
 async def test_bytes_are_those_of_the_texts(world: World, server: FlowServer) -> None:
@@ -128,7 +133,7 @@ async def test_turns_of_another_shape(world: World, server: FlowServer) -> None:
     session.record(question="", response="a2")
     await flywheel.sessions.save_session(session)
     reply = await flywheel.ask("now", session_id=session.id)
-    assert [turn.question for turn in server.questions[-1].replay] == ["q0"]
+    assert [turn.question for turn in told(server)] == ["q0"]
     assert (await execution_of(flywheel, reply.turn_id)).extra["rehydrated"] == {"turns": 1, "bytes": 4, "of": 4}
 
 
@@ -140,10 +145,11 @@ async def test_a_server_that_does_not_say(
     flywheel = flywheel_on(world, flow)
     session_id = await conversation(flywheel, 2)
 
-    async def fail(conversation: str) -> bool:
+    async def fail(conversation: str, **_: Any) -> None:
         raise RuntimeError(f"the secret of {conversation}")
 
-    monkeypatch.setattr(flow, "has_forgotten", fail)
+    server.period = object()
+    monkeypatch.setattr(flow, "messages", fail)
     assert (await flywheel.ask("now", session_id=session_id)).text == "answer 3 to now"
     assert not server.questions[-1].replay
     logged = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]

@@ -5,23 +5,66 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ..session import Turn, UniversalSession
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Earlier turns that a flow's server lacks, oldest first, and where they stand among what it has.
+
+    Attributes:
+        turns: the turns; there is one at least.
+        first: how many of them, from the oldest on, come before all that the server has of the conversation.
+        last: how many of them, up to the newest, come after it.
+        begun: whether the last that the server has is the question of the first of them, without an answer.
+    """
+
+    turns: Sequence[Turn]
+    first: int
+    last: int
+    begun: bool = False
+
+    @classmethod
+    def of_all(cls, turns: Sequence[Turn]) -> Self:
+        """Turns of a conversation of which the server has nothing."""
+        return cls(turns, len(turns), len(turns))
+
+    @property
+    def before(self) -> Sequence[Turn]:
+        """The turns that come before all that the server has."""
+        return self.turns[: self.first]
+
+    @property
+    def after(self) -> Sequence[Turn]:
+        """The other ones: they come after something that it has."""
+        return self.turns[self.first :]
+
+    @property
+    def is_the_end(self) -> bool:
+        """Whether all of them come after all that the server has, or it has nothing."""
+        return self.last == len(self.turns)
+
+    def newest(self, count: int) -> Self:
+        """So many of them, the newest ones; at least one."""
+        begun = self.begun and count >= len(self.turns)
+        gone = len(self.turns) - count
+        return type(self)(self.turns[-count:], max(self.first - gone, 0), min(self.last, count), begun)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """What a flow is asked: the text, the conversation so far, and parameters for this one run.
 
-    ``replay`` are earlier turns, oldest first, that the flow's server has lost and that go along with the
-    question. ``on_text`` is told each piece of the answer as it arrives, where the flow streams.
+    ``replay`` are earlier turns that the flow's server lacks, and that are told again with the question.
+    ``on_text`` is told each piece of the answer as it arrives, where the flow streams.
     """
 
     text: str
     session: UniversalSession
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    replay: Sequence[Turn] = ()
+    replay: Replay | None = None
     on_text: Callable[[str], None] | None = None
 
     @property
@@ -40,11 +83,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as the flow's server keeps it; ``timestamp`` as that server writes it, None if it does not."""
+    """A message as the flow's server keeps it; ``timestamp`` as that server writes it, None if it does not.
+
+    ``told`` are earlier turns that were told before a question, in the text that the server keeps of it.
+    """
 
     role: Literal["user", "assistant"]
     text: str
     timestamp: str | None = None
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +119,9 @@ class Flow(ABC):
         turns: how many of a session's newest turns it wants to see; None for all.
         timeout: seconds until it is given up.
         idempotent: whether it may be run again when nobody knows whether it ran.
-        replay_turns: how many of the newest turns go along when its server has lost the conversation; 0: none.
+        replay_turns: how many of the newest turns are told again if its server lacks them; 0: none.
         replay_bytes: how long these may be together, questions and answers in UTF-8.
+        keeps_told: whether its server keeps what it was told again; else it is told with further questions, too.
         execution_ttl: seconds that its executions are kept, 0 for ever; None: as all executions are.
         history_ttl: the same, for its history in a session.
     """
@@ -100,6 +148,7 @@ class Flow(ABC):
         self.replay_bytes = replay_bytes
 
     backend: str
+    keeps_told = True
     execution_ttl: int | None = None
     history_ttl: int | None = None
 
@@ -112,23 +161,46 @@ class Flow(ABC):
             FlowUnsettled: none arrived, and the flow may have run all the same.
         """
 
-    async def has_forgotten(self, conversation: str) -> bool:
-        """Whether the flow's server has lost its side of a conversation that has turns.
+    @property
+    def period(self) -> object | None:
+        """Stands for the time since the flow's server may last have lost something: the same object all the while.
 
-        A server that keeps nothing has lost it always; a flow that needs no server to know a conversation, never.
-
-        It asks the server only where it may have been restarted or replaced since it last answered in this
-        conversation. A server that cannot be asked has not forgotten.
+        None: the flow has no server that needs to know a conversation.
         """
-        return False
+        return None
 
-    async def messages(self, conversation: str) -> list[Message] | None:
+    @property
+    def last_period(self) -> object | None:
+        """The period in which the server answered last, over by now or not; None if it may keep nothing."""
+        return None
+
+    async def messages(
+        self, conversation: str, *, newest: int | None = None, since: str | None = None
+    ) -> list[Message] | None:
         """What the flow's server has of a conversation, oldest first; None if it keeps nothing, or does not tell.
 
+        Of a long conversation a server may give the newest messages only.
+
+        Args:
+            conversation: what the server knows it by.
+            newest: so many of the newest messages are enough.
+            since: those since this moment are enough, ISO 8601; where there are none, all are wanted.
+
         Raises:
+            KeyRefused: the server does not let us read them.
             FlowFailed: it cannot be asked; says why.
         """
         return None
+
+    async def remind(self, question: Question) -> Question:
+        """Tell the flow's server what it lacks, where that goes before the question, and runs nothing.
+
+        Returns the question as it is to be asked then: with the turns that were not told yet.
+
+        Raises:
+            FlowFailed: it did not take them; the flow was not asked.
+        """
+        return question
 
     async def check(self) -> str:
         """What ``flywheel flows check`` says of a flow that can be asked; asks its server, not the flow.

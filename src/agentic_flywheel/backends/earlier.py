@@ -28,10 +28,22 @@ def messages_of(turns: Sequence[Turn]) -> list[Message]:
     return messages
 
 
+def told_in_text(turns: Sequence[Turn]) -> str:
+    """Turns as they are told before a question."""
+    return "\n".join(f"{_SPEAKER[message.role]}: {message.text}" for message in messages_of(turns))
+
+
 def with_preface(turns: Sequence[Turn], question: str) -> str:
-    """A question behind all that was said before it, marked as such."""
-    lines = [f"{_SPEAKER[message.role]}: {message.text}" for message in messages_of(turns)]
-    return "\n".join([_BEGIN, *lines, _END, question])
+    """A question behind all that was said before it, marked as such; without turns, the question alone."""
+    return "\n".join([_BEGIN, told_in_text(turns), _END, question]) if turns else question
+
+
+def asked(text: str, timestamp: str | None) -> Message:
+    """A user's message as a server keeps it: the question, and apart from it what was told before it."""
+    told, end, question = text.rpartition(f"\n{_END}\n")
+    if not (end and told.startswith(_BEGIN)):
+        return Message("user", text, timestamp)
+    return Message("user", question, timestamp, told)
 
 
 def _text(value: Any) -> str:

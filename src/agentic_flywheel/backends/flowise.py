@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import FlowFailed
 from ..jsontext import encode
-from ..session import Turn
 from .base import Answer, Discovered, Message, Question
-from .earlier import messages_of
+from .earlier import asked, messages_of, with_preface
 from .events import Event
 from .flowise_streams import Streams
 from .http_problems import Call, no_flows
 from .http_server import FlowServer, Reply
 from .parameters import Form
-from .recent import Recent
 from .server_flow import ServerFlow, Teller, headers
 from .shapes import as_list, as_object
 
@@ -47,26 +43,19 @@ def _swallowed(fields: Mapping[str, Any]) -> str | None:
     return None
 
 
-@dataclass(slots=True)
-class _Side:
-    """What Flowise has of a conversation: its last message, how many turns, and how many the session had then."""
-
-    last: str
-    turns: int
-    of: int | None = None
-
-
 class FlowiseFlow(ServerFlow):
     """A chatflow or an agentflow.
 
     Parameters are entries of its ``overrideConfig`` (``vars`` among them), or one of the request's own fields
     ``uploads``, ``form``, ``action``, ``humanInput`` and ``leadEmail``.
 
-    Flowise takes earlier turns along with a question, and does not keep them. So they go along with further
-    questions, too, as long as they are among the newest that may be replayed.
+    Earlier turns from before all that Flowise has go along with a question as its history; other ones stand in its
+    text, so that they come after what Flowise has. It does not keep that history, so this goes along with further
+    questions, too, as long as its turns are among the newest that may be told again.
     """
 
     backend = "flowise"
+    keeps_told = False
     key_header = _KEY
     form = Form(
         "overrideConfig",
@@ -78,7 +67,6 @@ class FlowiseFlow(ServerFlow):
     def __init__(self, id: str, server: FlowServer, flow: str, **options: Any) -> None:
         super().__init__(id, server, flow, **options)
         self._path = quote(flow, safe="")
-        self._sides: Recent[_Side] = Recent()
         self._streams = Streams(
             server,
             self.asking(f"/api/v1/chatflows-streaming/{self._path}"),
@@ -86,22 +74,21 @@ class FlowiseFlow(ServerFlow):
         )
 
     async def _run(self, question: Question, tell: Teller) -> Answer:
-        fields = self.fields_for(question)
+        fields, replay = self.fields_for(question), question.replay
         streams = self.stream and tell.listens and await self._streams.are_possible()
         body = {
             **fields,
-            "question": question.text,
+            "question": with_preface(replay.after, question.text) if replay else question.text,
             "overrideConfig": {**fields.get("overrideConfig", {}), "sessionId": question.conversation},
             "streaming": streams,
         }
-        if earlier := question.replay or await self._lacking(question):
-            body["history"] = [{"role": _ROLES[each.role], "content": each.text} for each in messages_of(earlier)]
+        if replay and replay.before:
+            earlier = messages_of(replay.before)
+            body["history"] = [{"role": _ROLES[each.role], "content": each.text} for each in earlier]
         call = self.running(f"/api/v1/prediction/{self._path}", body, question)
         async with (self._streams if streams else self.server).open(call) as reply:
             output = await self._output(reply, call, tell)
-        text = self._text(output, call)
-        self._count(question, output)
-        return Answer(text, output)
+        return Answer(self._text(output, call), output)
 
     async def _output(self, reply: Reply, call: Call, tell: Teller) -> Any:
         """All that the flow gave, in the same form whether it was streamed or not."""
@@ -141,73 +128,25 @@ class FlowiseFlow(ServerFlow):
             return encode(fields["json"]).decode()
         raise self.server.problems.no_text(call, output, "let the flow end in a node that answers with text")
 
-    async def _lacking(self, question: Question) -> list[Turn]:
-        """The turns that Flowise does not have, of the newest ones that may go along with a question."""
-        side = self._sides.get(question.conversation)
-        history = question.session.history
-        if side is None or side.turns >= min(self.replay_turns, len(history)):
-            return []
-        if side.of not in (None, len(history) + history.older):  # others asked it, too, or an answer came late
-            try:
-                side = await self._look(question.conversation)
-            except FlowFailed:
-                side = None
-            if side is None:
-                return []
-        newest = list(history[-self.replay_turns :])
-        for _ in range(side.turns):
-            while newest and newest.pop().flow_id != self.id:
-                pass
-        return _within(newest, self.replay_bytes)
+    async def messages(
+        self, conversation: str, *, newest: int | None = None, since: str | None = None
+    ) -> list[Message]:
+        stored = await self._newest_first(newest, sessionId=conversation, **({"startDate": since} if since else {}))
+        if since and not stored:
+            stored = await self._newest_first(newest, sessionId=conversation)
+        return [_message(each) for each in reversed(stored)]
 
-    def _count(self, question: Question, output: Any) -> None:
-        """Know of one more turn that Flowise has, if it is known how many it had before."""
-        history, known = question.session.history, self._sides.get(question.conversation)
-        begins = question.replay or not (len(history) or history.older)
-        if isinstance(output, dict) and output.get("chatMessageId") and (begins or known):
-            before = known.turns if known and not begins else 0
-            of = len(history) + history.older + 1
-            self._sides.put(question.conversation, _Side(str(output["chatMessageId"]), before + 1, of))
-
-    async def _remembers(self, conversation: str) -> bool:
-        known = self._sides.get(conversation)
-        if known is not None and await self._fetch_messages(messageId=known.last):
-            return True
-        return await self._look(conversation) is not None
-
-    async def _look(self, conversation: str) -> _Side | None:
-        """What Flowise has of a conversation; asks it.
-
-        Raises:
-            FlowFailed: it cannot be asked.
-        """
-        stored = await self._fetch_messages(sessionId=conversation)
-        if not stored:
-            self._sides.drop(conversation)
-            return None
-        asked = sum(1 for message in stored if message.get("role") == "userMessage")
-        side = _Side(str(stored[-1].get("id")), asked)
-        self._sides.put(conversation, side)
-        return side
-
-    async def messages(self, conversation: str) -> list[Message]:
-        return [
-            Message(
-                "user" if message.get("role") == "userMessage" else "assistant",
-                str(message.get("content")),
-                message.get("createdDate"),
-            )
-            for message in await self._fetch_messages(sessionId=conversation)
-        ]
-
-    async def _fetch_messages(self, **which: str) -> list[dict[str, Any]]:
-        call = self.asking(f"/api/v1/chatmessage/{self._path}", params=which)
-        stored = await self.server.fetch(call)
-        return [each for each in as_list(stored) if isinstance(each, dict)]
+    async def _newest_first(self, count: int | None, **which: str) -> list[dict[str, Any]]:
+        """Stored messages; of many the newest. Flowise itself gives all that there are."""
+        call = self.asking(f"/api/v1/chatmessage/{self._path}", params={**which, "order": "DESC"})
+        async with self.server.open(call) as reply:
+            stored = await reply.first(count)
+        return [each for each in as_list(stored)[:count] if isinstance(each, dict)]
 
     async def check(self) -> str:
         found = await self.server.fetch(self.asking(f"/api/v1/chatflows/{self._path}"))
-        return f"{as_object(found).get('name') or self.flow} on {self.server.url}"
+        name = as_object(found).get("name") or self.flow
+        return f"{name} on {self.server.url}{await self._unreadable()}"
 
 
 async def discover(server: FlowServer) -> list[Discovered]:
@@ -229,13 +168,6 @@ async def discover(server: FlowServer) -> list[Discovered]:
             raise no_flows(server.name, server.url) from error
 
 
-def _within(turns: list[Turn], limit: int) -> list[Turn]:
-    """The newest of these turns whose texts have together at most so many bytes."""
-    size = 0
-    for number in range(len(turns) - 1, -1, -1):
-        size += sum(
-            len(message.text.encode(errors="surrogatepass")) for message in messages_of(turns[number : number + 1])
-        )
-        if size > limit:
-            return turns[number + 1 :]
-    return turns
+def _message(stored: dict[str, Any]) -> Message:
+    text, timestamp = str(stored.get("content")), stored.get("createdDate")
+    return asked(text, timestamp) if stored.get("role") == "userMessage" else Message("assistant", text, timestamp)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import FlowFailed, FlowUnsettled
+from ..errors import FlowFailed, FlowUnsettled, KeyRefused
 from ..jsontext import decode
 from .server_key import SHORTEST, ServerKey
 
@@ -17,7 +17,8 @@ LARGEST_REPLY = 16 * 1024**2
 _NOBODY_WAITED = (502, 504, 520, 522, 524)
 """Statuses of a proxy that got no answer from the server behind it; the last three are Cloudflare's."""
 
-_FLOWISE_KEY_REFUSED = ".buildChatflow - Unauthorized"  # comes with status 500
+_FLOWISE_KEY_REFUSED = (".buildChatflow - Unauthorized", ".getAllChatMessages - Unauthorized access")
+"""How the error ends, which comes with status 500."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +122,14 @@ class Problems:
             return FlowFailed(f"{call.who} failed on {self._at} ({answer}); see the flow, and the server's log")
         return FlowFailed(f"{call.who}: {self._at} {advice[0]} ({answer}); {advice[1].format(server=self._name)}")
 
-    def _key_refused(self, call: Call, answer: str) -> FlowFailed:
+    def _key_refused(self, call: Call, answer: str) -> KeyRefused:
         setting = f"servers.{self._name}.key_env"
         if self._key.value is None:
-            return FlowFailed(
+            return KeyRefused(
                 f"{call.who}: {self._at} wants a key ({answer}); name the environment variable that holds it in "
                 f"{setting}"
             )
-        return FlowFailed(
+        return KeyRefused(
             f"{call.who}: {self._at} refuses the key ({answer}); put one that it takes into the environment "
             f"variable that {setting} names"
         )

@@ -15,6 +15,7 @@ import httpx2
 from ..errors import ConfigError, FlowFailed
 from .events import Event, EventReader
 from .http_problems import LARGEST_REPLY, Call, Problems
+from .list_head import ListHead
 from .presence import IDLE_SECONDS, Presence
 from .server_key import ServerKey
 
@@ -187,6 +188,20 @@ class Reply:
         except ValueError as error:
             raise self._problems.not_json(self._call, self.kind, body) from error
 
+    async def first(self, count: int | None) -> Any:
+        """The body, decoded. Of a long list its first elements only: so many, or as many as a long reply may hold.
+
+        Raises:
+            FlowFailed, FlowUnsettled: as `json`.
+        """
+        head = ListHead(count, LARGEST_REPLY // 2)
+        await self._read(head.feed, whole=False)
+        body = head.closed()
+        try:
+            return self._key.decoded(body)
+        except ValueError as error:
+            raise self._problems.not_json(self._call, self.kind, body) from error
+
     async def events(self, take: Callable[[Event], None]) -> None:
         """Hand each event of a stream on as it arrives. The one called ``end`` has to be among them.
 
@@ -217,8 +232,12 @@ class Reply:
         await self._read(pieces.append)
         return self._problems.refused(self._call, self.status, self.kind, b"".join(pieces))
 
-    async def _read(self, take: Callable[[bytes], object]) -> None:
-        if _announced(self._response) > LARGEST_REPLY:
+    async def _read(self, take: Callable[[bytes], object], *, whole: bool = True) -> None:
+        """Hand the body on as it arrives, until its end or until ``take`` says that it is enough.
+
+        One that is needed ``whole`` and says that it is too large is not read at all.
+        """
+        if whole and _announced(self._response) > LARGEST_REPLY:
             raise self._problems.too_large(self._call)
         size = 0
         try:
@@ -226,7 +245,8 @@ class Reply:
                 size += len(piece)
                 if size > LARGEST_REPLY:
                     raise self._problems.too_large(self._call)
-                take(piece)
+                if take(piece) is True:
+                    return
         except httpx2.HTTPError as error:
             raise self._problems.cut(self._call, error) from error
 

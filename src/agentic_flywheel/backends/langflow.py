@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -48,8 +49,8 @@ class LangflowFlow(ServerFlow):
     fields: ``input_type``, ``output_type`` and ``output_component`` of a run, ``globals`` and ``files`` of a
     workflow.
 
-    Earlier turns are added to Langflow's messages. Where none can be added, as on ``lfx serve``, they go before
-    the question.
+    Earlier turns are added to Langflow's messages. Where none can be added, as on ``lfx serve``, or they would come
+    after later ones, they go before the question.
     """
 
     backend = "langflow"
@@ -66,12 +67,17 @@ class LangflowFlow(ServerFlow):
         self._memory = LangflowMemory(self)
         self._path = f"/api/v1/run/{quote(flow, safe='')}"
 
+    async def remind(self, question: Question) -> Question:
+        replay = question.replay
+        if replay is None or not replay.is_the_end:
+            return question
+        left = len(replay.turns) - await self._memory.add(replay, question.conversation)
+        return replace(question, replay=replay.newest(left) if left else None)
+
     async def _run(self, question: Question, tell: Teller) -> Answer:
         streams = self.stream and tell.listens
         fields = self.fields_for(question)
-        text = question.text
-        if question.replay and not await self._memory.add(question):
-            text = with_preface(question.replay, text)
+        text = with_preface(question.replay.turns, question.text) if question.replay else question.text
         if self.api == "run":
             call = self._run_call(fields, text, question, streams)
         else:
@@ -132,17 +138,16 @@ class LangflowFlow(ServerFlow):
             raise self.server.problems.failed(call, said(output["errors"]), output)
         raise self.server.problems.no_text(call, output, "let the flow end in a Chat Output")
 
-    async def _remembers(self, conversation: str) -> bool:
+    async def messages(
+        self, conversation: str, *, newest: int | None = None, since: str | None = None
+    ) -> list[Message] | None:
         if self._keeps_nothing_in is self.server.period:
-            return False
-        has_any = await self._memory.has_any(conversation)
-        self.keeps = has_any is not None
-        if has_any is None:
+            return None
+        messages = await self._memory.newest(conversation, newest)
+        self.keeps = messages is not None
+        if messages is None:
             self._keeps_nothing_in = self.server.last_period
-        return bool(has_any)
-
-    async def messages(self, conversation: str) -> list[Message] | None:
-        return await self._memory.newest(conversation)
+        return messages
 
     async def check(self) -> str:
         flow_id = await self._memory.flow_id()
@@ -150,7 +155,8 @@ class LangflowFlow(ServerFlow):
         if found is None:
             found = await self.server.fetch(self.asking(f"/flows/{flow_id}/info"))
         told = as_object(found)
-        return f"{told.get('name') or told.get('title') or self.flow} on {self.server.url}"
+        name = told.get("name") or told.get("title") or self.flow
+        return f"{name} on {self.server.url}{await self._unreadable()}"
 
 
 async def discover(server: FlowServer) -> list[Discovered]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from ..jsontext import encode
-from .base import Message, Question
-from .earlier import messages_of
+from .base import Message, Replay
+from .earlier import asked, messages_of
 from .events import Event
 from .http_problems import Call, no_flows
 from .shapes import as_list, as_object
@@ -48,23 +48,16 @@ class LangflowMemory:
             self._id = server.last_period, str(found.get("id"))
         return self._id[1]
 
-    async def newest(self, conversation: str) -> list[Message] | None:
+    async def newest(self, conversation: str, count: int | None = None) -> list[Message] | None:
         """The newest messages of a conversation, oldest first; None if the server keeps none of any.
 
+        There are `NEWEST` at most, or so many if that is fewer.
+
         Raises:
             FlowFailed: the server cannot be asked.
         """
-        stored = await self._stored(conversation, NEWEST)
+        stored = await self._stored(conversation, min(count or NEWEST, NEWEST))
         return None if stored is None else [message for each in stored if (message := _message(each)) is not None]
-
-    async def has_any(self, conversation: str) -> bool | None:
-        """Whether the server has anything of a conversation, also what a broken run left; None: it keeps none.
-
-        Raises:
-            FlowFailed: the server cannot be asked.
-        """
-        stored = await self._stored(conversation, 1)
-        return None if stored is None else bool(stored)
 
     async def _stored(self, conversation: str, limit: int) -> list[dict[str, Any]] | None:
         params = {
@@ -77,35 +70,28 @@ class LangflowMemory:
         stored = await self._flow.server.fetch(call, missing=True)
         return None if stored is None else [each for each in as_list(stored) if isinstance(each, dict)]
 
-    async def add(self, question: Question) -> bool:
-        """Add the earlier turns of a question as messages; False if the server, or the flow, takes none.
+    async def add(self, replay: Replay, conversation: str) -> int:
+        """Add earlier turns as messages; how many of them are kept now, 0 if the server, or the flow, takes none.
 
         There is no call for that. Instead the flow is run up to its Chat Input, which keeps what it is given.
 
         Raises:
-            FlowFailed: not all of them could be added.
+            FlowFailed: the server cannot be asked, or broke off; some may have been added.
         """
         flow_id = await self.flow_id()
         call = self._flow.asking(FLOWS + flow_id)
         entry = _chat_input(await self._flow.server.fetch(call, missing=True))
         if entry is None:
-            return False
-        for number, message in enumerate(messages_of(question.replay)):
-            body: dict[str, Any] = {
-                "flow_id": flow_id,
-                "input_value": message.text,
-                "session_id": question.conversation,
-                "mode": "stream",
-                "stop_component_id": entry,
-            }
-            if message.role == "assistant":
-                body["tweaks"] = {entry: {"sender": "Machine", "sender_name": "AI"}}
-            call = replace(self._flow.asking(WORKFLOWS), body=encode(body), private=message.text)
-            if not await self._keeps(call):
-                if number:
-                    raise self._flow.server.problems.failed(call, "it kept only a part of what was said earlier")
-                return False
-        return True
+            return 0
+        there = int(replay.begun)  # of the next turn's messages
+        for number, turn in enumerate(replay.turns):
+            for message in messages_of([turn])[there:]:
+                body = {"flow_id": flow_id, "session_id": conversation, **_for_entry(entry, message)}
+                call = replace(self._flow.asking(WORKFLOWS), body=encode(body), private=message.text)
+                if not await self._keeps(call):
+                    return number
+            there = 0
+        return len(replay.turns)
 
     async def _keeps(self, call: Call) -> bool:
         kept = False
@@ -157,9 +143,18 @@ def _chat_input(flow: Any) -> str | None:
     return entries[0] if len(entries) == 1 else None
 
 
+def _for_entry(entry: str, message: Message) -> dict[str, Any]:
+    """What has a flow keep a message in its Chat Input, and do no more."""
+    fields: dict[str, Any] = {"input_value": message.text, "mode": "stream", "stop_component_id": entry}
+    if message.role == "assistant":
+        fields["tweaks"] = {entry: {"sender": "Machine", "sender_name": "AI"}}
+    return fields
+
+
 def _message(stored: dict[str, Any]) -> Message | None:
     """A message as we know it; None for what components say of themselves, such as their errors."""
     role = _ROLES.get(str(stored.get("sender")))
     if role is None or stored.get("category", "message") != "message":
         return None
-    return Message(role, str(stored.get("text")), stored.get("timestamp"))
+    text, timestamp = str(stored.get("text")), stored.get("timestamp")
+    return asked(text, timestamp) if role == "user" else Message(role, text, timestamp)

@@ -12,7 +12,8 @@ from .base import Answer, Flow, Question
 from .http_problems import Call
 from .http_server import FlowServer
 from .parameters import Form, merged
-from .recent import Recent
+
+_NO_CONVERSATION = "flywheel-flows-check"
 
 
 class ServerFlow(Flow):
@@ -52,28 +53,24 @@ class ServerFlow(Flow):
         except ValueError as error:
             raise ConfigError(f"flows.{id}.parameters: {error}") from error
         self._headers = headers(server, self.key_header)
-        self._answered: Recent[object] = Recent()
 
     @abstractmethod
     async def _run(self, question: Question, tell: Teller) -> Answer:
         """Ask the flow once; ``tell`` is to be told what arrives if the answer is read as it is made."""
 
-    @abstractmethod
-    async def _remembers(self, conversation: str) -> bool:
-        """Whether the server has something of a conversation; asks it.
+    @property
+    def period(self) -> object | None:
+        return self.server.period
 
-        Raises:
-            FlowFailed: it cannot be asked.
-        """
+    @property
+    def last_period(self) -> object | None:
+        return self.server.last_period if self.keeps else None
 
     async def ask(self, question: Question) -> Answer:
         try:
-            answer = await self._run_if_idempotent_twice(question)
+            return await self._run_if_idempotent_twice(question)
         except RecursionError as error:
             raise self.server.problems.too_deep(f"flow {self.id!r}") from error
-        if self.keeps:
-            self._answered.put(question.conversation, self.server.last_period)
-        return answer
 
     async def _run_if_idempotent_twice(self, question: Question) -> Answer:
         tell = Teller(question.on_text)
@@ -84,16 +81,16 @@ class ServerFlow(Flow):
                 raise
             return await self._run(question, tell)
 
-    async def has_forgotten(self, conversation: str) -> bool:
-        if self._answered.get(conversation) is self.server.period:
-            return False
+    async def _unreadable(self) -> str:
+        """What a check says of a server that does not let us read what it keeps; nothing of one that does."""
         try:
-            remembers = await self._remembers(conversation)
-        except FlowFailed:
-            return False
-        if remembers:
-            self._answered.put(conversation, self.server.last_period)
-        return not remembers
+            await self.messages(_NO_CONVERSATION, newest=1)
+        except FlowFailed as error:
+            return (
+                "; but its messages cannot be read, so turns that it loses are not told again, and answers that "
+                f"come too late are not read back ({error})"
+            )
+        return ""
 
     async def close(self) -> None:
         await self.server.close()

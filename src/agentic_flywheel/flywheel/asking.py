@@ -16,8 +16,8 @@ from ..session import Execution, InFlight, UniversalSession
 from .once import Busy, Gate, turn_id_for
 from .open_question import OpenQuestions, forget_open
 from .records import Records
-from .rehydration import replay_for
-from .runs import Listener, run, to_the_end
+from .rehydration import Rehydrator
+from .runs import Listener, remind, run, to_the_end
 from .settling import Settler, has_unsettled
 
 
@@ -65,6 +65,7 @@ class Asker:
         settler: Settler,
         questions: OpenQuestions,
         gate: Gate,
+        rehydrator: Rehydrator,
     ) -> None:
         self._sessions = sessions
         self._flows = flows
@@ -72,6 +73,7 @@ class Asker:
         self._settler = settler
         self._questions = questions
         self._gate = gate
+        self._rehydrator = rehydrator
         self._asked_last: Recent[Flow] = Recent()
 
     async def begin(self, request: Request) -> Reply:
@@ -180,14 +182,17 @@ class Asker:
         """The flow's answer; where this raises, it is on record that there is none."""
         listener = Listener(request.on_text).tell if request.on_text is not None else None
         question = Question(request.question, session, execution.parameters, on_text=listener)
-        replay = await replay_for(flow, question, self._sessions)
-        if replay is not None:
-            question = replace(question, replay=replay.turns)
-            execution.extra["rehydrated"] = replay.note()
-        if request.on_asked is not None:
-            request.on_asked(flow.id)
+        recall = await self._rehydrator.recall(flow, question)
+        if recall.replay is not None:
+            question = replace(question, replay=recall.replay)
+            execution.extra["rehydrated"] = recall.note()
         try:
-            return await run(flow, question, execution)
+            reminded = await remind(flow, question, execution)
+            if request.on_asked is not None:
+                request.on_asked(flow.id)
+            answer = await run(flow, reminded, execution)
+            self._rehydrator.answered(flow, question, recall)
+            return answer
         except (FlowFailed, asyncio.CancelledError):
             await to_the_end(self._put_failure(session.id, execution))
             raise

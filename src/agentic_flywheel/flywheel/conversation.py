@@ -18,7 +18,9 @@ from .once import Gate, execution_of
 from .open_question import OpenQuestions
 from .packet import LAST, TOKENS, Form, Packet, pack, turns_within
 from .records import Records
+from .rehydration import Rehydrator
 from .resumed import Resumed
+from .server_side import ServerSide
 from .settling import Settler, has_unsettled
 
 
@@ -35,10 +37,12 @@ class Flywheel:
         self.sessions = sessions
         self.flows = flows
         records = Records(sessions, flows)
-        self._settler = Settler(sessions, flows, records)
+        servers = ServerSide(sessions.mask)
+        self._settler = Settler(sessions, flows, records, servers)
         self._open = OpenQuestions(sessions, records)
         self._gate = Gate(sessions, records, self._settler)
-        self._asker = Asker(sessions, flows, records, self._settler, self._open, self._gate)
+        rehydrator = Rehydrator(sessions, servers)
+        self._asker = Asker(sessions, flows, records, self._settler, self._open, self._gate, rehydrator)
 
     @classmethod
     def from_config(cls, path: Path | str | None = None) -> Self:
@@ -82,8 +86,8 @@ class Flywheel:
         earlier one in the same session, is not run again: it gets the answer of the first.
 
         Before it is run, earlier turns whose answers did not arrive are looked for at their flow's server, and
-        recorded if they are there. Where the server has lost its side of the conversation, the newest turns go
-        along with the question.
+        recorded if they are there. Of the newest turns, those that the flow's server lacks are told again with the
+        question.
 
         Args:
             question: what to ask.

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
 from ..backends import Message
-from ..session import Execution, Turn, parse_time
+from ..session import Execution, Turn
 from ..session.times import seconds
+from .ledger import CLOCKS_DIFFER, Ledger, moment_of, said
 
-CLOCKS_DIFFER = 2.0  # seconds; servers that keep whole ones are off by one of them, too
 LONGEST_RUN = 3600.0  # seconds; a question without an answer for so long gets none
 
 
@@ -28,7 +26,7 @@ def answer_to(execution: Execution, turns: Sequence[Turn], messages: Sequence[Me
         turns: the session's turns on record, oldest first.
         messages: what the server has of the conversation, oldest first.
     """
-    question, begun = _said(execution.question), seconds(execution.started_at)
+    question, begun = said(execution.question), seconds(execution.started_at)
     left = _unaccounted(messages, turns, begun) if question else []
     for number, asked in enumerate(left):
         if not asked.by_user or asked.text != question or not asked.may_follow(begun):
@@ -60,7 +58,7 @@ class _Said:
 
 def _unaccounted(messages: Sequence[Message], turns: Sequence[Turn], begun: float) -> list[_Said]:
     """The messages that are of no turn on record."""
-    ledger = _Ledger(messages)
+    ledger = Ledger(messages)
     for turn in turns:
         if seconds(turn.timestamp) <= begun:
             ledger.account_for(turn)
@@ -69,39 +67,7 @@ def _unaccounted(messages: Sequence[Message], turns: Sequence[Turn], begun: floa
         if seconds(turn.timestamp) > begun:
             ledger.account_for(turn, last=True)
     return [
-        _Said(_said(message.text), message.role == "user", _moment(message), place > end_of_earlier)
+        _Said(said(message.text), message.role == "user", moment_of(message), place > end_of_earlier)
         for place, message in enumerate(messages)
         if place not in ledger.taken
     ]
-
-
-class _Ledger:
-    """Which messages turns on record account for; ``taken`` are their places."""
-
-    def __init__(self, messages: Sequence[Message]) -> None:
-        self.taken: set[int] = set()
-        self._places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-        for place, message in enumerate(messages):
-            self._places[message.role, _said(message.text)].append(place)
-
-    def account_for(self, turn: Turn, *, last: bool = False) -> None:
-        """Take the first question of a turn that has its answer behind it, or the last one; and that answer."""
-        asked: Iterable[int] = self._places["user", _said(turn.question)]
-        answers = self._places["assistant", _said(turn.response)]
-        for place in reversed(list(asked)) if last else asked:
-            if place in self.taken:
-                continue
-            for answer in answers[bisect_left(answers, place) :]:
-                if answer not in self.taken:
-                    self.taken |= {place, answer}
-                    return
-
-
-def _moment(message: Message) -> float | None:
-    moment = parse_time((message.timestamp or "").removesuffix(" UTC"))  # as Langflow ends it
-    return moment.timestamp() if moment else None
-
-
-def _said(value: object) -> str:
-    """A text without the space around it, which servers may cut off."""
-    return value.strip() if isinstance(value, str) else ""

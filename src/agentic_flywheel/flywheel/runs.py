@@ -5,18 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..backends import Answer, Flow, Question
-from ..errors import FlowError, FlowFailed, FlowUnsettled
+from ..errors import FlowError, FlowFailed, FlowUnsettled, KeyRefused
 from ..session import Execution
 from ..tracing import span
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+async def remind(flow: Flow, question: Question, execution: Execution) -> Question:
+    """Have a flow's server told what it lacks, before the flow is asked; the question as it is to be asked then.
+
+    Raises:
+        FlowFailed: it did not take that; the flow was not asked, and the execution notes it.
+    """
+    if question.replay is None:
+        return question
+    late = FlowFailed(
+        f"flow {flow.id!r} was not asked: its server did not take what was said earlier within {flow.timeout:g} s; "
+        "ask again"
+    )
+    return await _noting(execution, flow, flow.remind(question), late)
 
 
 async def run(flow: Flow, question: Question, execution: Execution) -> Answer:
@@ -26,34 +41,41 @@ async def run(flow: Flow, question: Question, execution: Execution) -> Answer:
         FlowFailed: there is no answer; the message names the flow.
         FlowUnsettled: there is none as far as we know.
     """
+    late = f"flow {flow.id!r} did not answer within {flow.timeout:g} s; raise flows.{flow.id}.timeout"
+    with span("flow", flow_id=flow.id, backend=flow.backend):
+        answer = await _noting(execution, flow, flow.ask(question), FlowUnsettled(late))
+    execution.status, execution.output, execution.text = "completed", answer.output, answer.text
+    return answer
+
+
+async def _noting(execution: Execution, flow: Flow, work: Awaitable[T], late: FlowFailed) -> T:
+    """What a flow does in its time; the execution notes how long that took, and what went wrong.
+
+    Raises:
+        FlowFailed: it failed, or ``late``: it was not done in its time.
+    """
     start = time.perf_counter()
     try:
         async with asyncio.timeout(flow.timeout) as watch:
-            with span("flow", flow_id=flow.id, backend=flow.backend):
-                answer = await flow.ask(question)
+            return await work
     except asyncio.CancelledError:
         execution.status, execution.error = "cancelled", "the caller cancelled it"
         raise
     except Exception as error:
-        failure = _failure(flow, error, timed_out=watch.expired())
+        failure = late if watch.expired() else _failure(flow, error)
         execution.status = "unknown" if isinstance(failure, FlowUnsettled) else "failed"
         execution.error = str(failure)
         execution.output = error.output if isinstance(error, FlowFailed) else None
         raise failure from error
     finally:
         execution.duration_ms = round((time.perf_counter() - start) * 1000)
-    execution.status, execution.output, execution.text = "completed", answer.output, answer.text
-    return answer
 
 
-def _failure(flow: Flow, error: Exception, *, timed_out: bool) -> FlowFailed:
+def _failure(flow: Flow, error: Exception) -> FlowFailed:
     """What to raise for a run that gave no answer."""
-    if timed_out:
-        return FlowUnsettled(
-            f"flow {flow.id!r} did not answer within {flow.timeout:g} s; raise flows.{flow.id}.timeout"
-        )
-    if isinstance(error, FlowUnsettled):
-        return FlowUnsettled(str(error))
+    for kind in (FlowUnsettled, KeyRefused):
+        if isinstance(error, kind):
+            return kind(str(error))
     return FlowFailed(str(error) if isinstance(error, FlowError) else f"flow {flow.id!r} raised {error!r}")
 
 

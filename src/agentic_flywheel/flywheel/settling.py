@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import replace
 
 from ..backends import FlowRegistry, Message, Question
 from ..errors import FlywheelError, UnknownFlow
@@ -15,7 +14,7 @@ from ..session.times import seconds
 from .matching import answer_to
 from .open_question import note_open
 from .records import Records
-from .server_side import told
+from .server_side import NotTold, ServerSide
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +38,13 @@ class Settler:
     time at which it was begun. One that is not settled within a day stays unknown.
     """
 
-    def __init__(self, sessions: SessionManager, flows: FlowRegistry, records: Records) -> None:
+    def __init__(
+        self, sessions: SessionManager, flows: FlowRegistry, records: Records, servers: ServerSide
+    ) -> None:
         self._sessions = sessions
         self._flows = flows
         self._records = records
+        self._servers = servers
 
     async def put_unknown(self, session_id: str, execution: Execution) -> None:
         """Store an execution whose end nobody knows, and note it in its session."""
@@ -81,7 +83,7 @@ class Settler:
             if _has(session, execution):  # others settled it while we settled the one before
                 continue
             messages = told_of[execution.flow_id or ""]
-            answer = answer_to(execution, session.history, self._masked(messages))
+            answer = answer_to(execution, session.history, messages or ())
             if answer is not None:
                 settled |= await self._record(session, execution, answer)
             elif messages is not None:
@@ -115,15 +117,13 @@ class Settler:
                 flow = self._flows.get(flow_id)
             except UnknownFlow:  # by now; it may be configured again, or elsewhere
                 return []
-            return await told(flow, flow.messages(conversation), instead=[])
+            try:
+                return await self._servers.messages(flow, conversation)
+            except NotTold:
+                return []
 
         names = list(flow_ids)
         return dict(zip(names, await asyncio.gather(*map(messages, names)), strict=True))
-
-    def _masked(self, messages: Iterable[Message] | None) -> list[Message]:
-        """The messages as they would be on record, so that they can be told to be those that are."""
-        mask = self._sessions.mask
-        return [replace(message, text=mask.text(message.text)) for message in messages or ()]
 
     async def _record(self, session: UniversalSession, execution: Execution, answer: str) -> bool:
         """Record a turn with the answer that was found, in one commit; whether the store took it."""

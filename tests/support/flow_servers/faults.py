@@ -129,6 +129,18 @@ class Once:
         return await (fault(request, answer) if fault else answer())
 
 
+class Nth:
+    """A fault that befalls one request only, the first one or a later one."""
+
+    def __init__(self, number: int, fault: Fault) -> None:
+        self._left = number
+        self._fault = fault
+
+    async def __call__(self, request: Request, answer: Answer) -> Response:
+        self._left -= 1
+        return await (answer() if self._left else self._fault(request, answer))
+
+
 class Slow:
     """Answers after so many seconds; what the flow knows is from before."""
 

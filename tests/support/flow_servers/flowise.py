@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from .flowise_parameters import kept, variables, whole_texts
-from .serving import ServedFlows
+from .serving import ServedFlows, hidden
 
 COUNTER = "33604393-dc33-43df-8605-179257f87f7f"
 AGENT = "d8714a06-f386-41d8-971e-780a7310d5d6"
@@ -238,6 +238,8 @@ class FlowiseServer(ServedFlows):
 
     async def _messages(self, request: Request) -> Response:
         self._need_key(request)
+        if self.hides_messages:
+            return await hidden(request)
         flow, query = request.path_params["flow"], request.query_params
         if flow not in {each.id for each in self.flows}:
             _throw("Unauthorized access", "chatMessagesService.getAllChatMessages")
@@ -247,6 +249,7 @@ class FlowiseServer(ServedFlows):
             for message in self.messages
             if message["chatflowid"] == flow
             and all(value is None or message[name] == value for name, value in wanted.items())
+            and _moment(query.get("startDate")) <= _moment(message["createdDate"])
         ]
         return JSONResponse(found[::-1] if query.get("order") == "DESC" else found)
 
@@ -285,6 +288,10 @@ def _word(override: dict[str, Any]) -> str:
     variables = override.get("functionInputVariables", {})
     given = json.loads(variables) if isinstance(variables, str) else variables.get("customFunction_0", {})
     return str(given.get("word", "turn"))
+
+
+def _moment(date: str | None) -> datetime:
+    return datetime.fromisoformat(date) if date else datetime.min.replace(tzinfo=UTC)
 
 
 def _now() -> str:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from .langflow_calls import Refused, bare, http_error, is_run, is_uuid, json_of, refusal, stream
 from .langflow_runs import INPUT, OUTPUT, Broken, Flow, Run, broken_reply, component, run_events, run_reply
 from .langflow_workflows import Workflows
+from .serving import hidden
 
 COUNTS = "7f9e1b77-be99-4cbf-9790-c6006910aea0"
 STREAMS = "8f6aded3-6777-4320-a4e9-bb13405915a9"
@@ -110,6 +111,8 @@ class LangflowServer(Workflows):
 
     async def _messages(self, request: Request) -> Response:
         self.need_key(request)
+        if self.hides_messages:
+            return await hidden(request)
         query = request.query_params
         if "flow_id" in query and not is_uuid(query["flow_id"]):
             raise Refused(

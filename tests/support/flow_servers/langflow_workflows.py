@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from .faults import Fault
 from .langflow_calls import Refused, json_of, numbered, stream, workflow
 from .langflow_runs import INPUT, OUTPUT, Broken, Flow, Run, workflow_reply
 from .serving import Asked, ServedFlows
@@ -26,6 +27,7 @@ class Workflows(ServedFlows):
         self.flows: list[Flow] = []
         self.messages: list[dict[str, Any]] = []
         self.room: int | None = None  # how many messages can be added
+        self.adding_fault: Fault | None = None  # what goes wrong with adding one
 
     @property
     def store(self) -> list[dict[str, Any]] | None:
@@ -54,8 +56,14 @@ class Workflows(ServedFlows):
         if flow is None:
             raise Refused(404, self.unknown(body["flow_id"]))
         if body.get("stop_component_id") is not None:
-            return stream(numbered(self._added(flow, body)))
+            return await self._adding(request, flow, body)
         return await self.faulty(request, lambda: self._workflow(flow, body))
+
+    async def _adding(self, request: Request, flow: Flow, body: dict[str, Any]) -> Response:
+        async def answer() -> Response:
+            return stream(numbered(self._added(flow, body)))
+
+        return await (self.adding_fault(request, answer) if self.adding_fault else answer())
 
     def unknown(self, flow_id: str) -> dict[str, Any]:
         """What is said of a flow that is not there."""

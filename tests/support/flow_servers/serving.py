@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.support.servers import HOST, TlsFiles, free_port
@@ -43,6 +43,7 @@ class ServedFlows:
         key: the key that it takes.
         fault: what it does wrong with questions, until it is set to None again.
         silent: whether it answers nothing at all.
+        hides_messages: whether a proxy before it lets nobody read what it has of conversations.
         asked: the requests that arrived.
     """
 
@@ -52,6 +53,7 @@ class ServedFlows:
         self.key = key
         self.fault: Fault | None = None
         self.silent = False
+        self.hides_messages = False
         self.asked: list[Asked] = []
         self.port = free_port()
         self._tls = tls
@@ -139,6 +141,11 @@ class ServedFlows:
             await app(scope, again, send)
 
         return noting
+
+
+async def hidden(_: Request) -> Response:
+    """What a proxy says of what it lets nobody see."""
+    return HTMLResponse("<html><title>Forbidden</title></html>", 403)
 
 
 class _Server(uvicorn.Server):
