@@ -111,6 +111,9 @@ async def test_cancellation(flywheel: Flywheel) -> None:
         await asking
     (entry,) = await flywheel.sessions.load_history(first.session_id, "hang")
     assert (entry["question"], entry["status"]) == ("why", "cancelled")
+    assert (
+        "unsettled" not in (await flywheel.sessions.require(first.session_id)).metadata
+    )  # no server goes on with it
     assert (await flywheel.ask("two", session_id=first.session_id)).text == "echo: two"
 
 

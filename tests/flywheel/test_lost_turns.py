@@ -19,7 +19,17 @@ from agentic_flywheel.errors import FlowFailed, FlowUnsettled
 from agentic_flywheel.flywheel import rehydration
 from agentic_flywheel.session import Execution
 from tests.flywheel.conftest import Open
-from tests.support.flow_servers import FlowiseServer, LangflowServer, Nth, Once, ServedFlows, half, never, page
+from tests.support.flow_servers import (
+    FlowiseServer,
+    LangflowServer,
+    Late,
+    Nth,
+    Once,
+    ServedFlows,
+    half,
+    never,
+    page,
+)
 from tests.support.flow_servers.faults import Fault
 
 SAID = ("alpha", "beta", "gamma", "delta")
@@ -236,6 +246,19 @@ class TestTelling:
         assert known(langflow) == ["alpha", "beta"]
         assert await note_of(flywheel, reply.turn_id) is not None
         assert [json.loads(each.body)["input_value"] for each in langflow.runs()] == ["alpha", "beta", "then"]
+
+    async def test_a_caller_who_goes(self, open_flywheel: Open, langflow: LangflowServer) -> None:
+        """The flow was not asked: there is no answer to look for."""
+        flywheel = open_flywheel(langflow)
+        session_id = await self.the_session(flywheel, langflow)
+        langflow.adding_fault = late = Late()
+        asking = asyncio.create_task(flywheel.ask("now", session_id=session_id))
+        await asyncio.to_thread(late.wait_until_asked)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert [each.question for each in await executions(flywheel, session_id, "cancelled")] == ["now"]
+        assert "unsettled" not in (await flywheel.sessions.require(session_id)).metadata
 
     async def test_a_server_that_has_no_room_for_all(self, open_flywheel: Open, langflow: LangflowServer) -> None:
         """What it did not keep goes before the question; and is not told another time."""

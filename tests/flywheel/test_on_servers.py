@@ -178,6 +178,32 @@ async def test_a_caller_who_goes(open_flywheel: Open, served: ServedFlows) -> No
     assert [entry["status"] for entry in history] == ["completed", "cancelled", "completed"]
 
 
+@pytest.mark.parametrize("looks", ["ask", "resume"])
+async def test_a_caller_who_goes_before_the_answer_is_there(
+    open_flywheel: Open, served: ServedFlows, looks: str
+) -> None:
+    """The server finishes the turn, and knows of it: so it is on record, too, and its run stays cancelled."""
+    flywheel = open_flywheel(served)
+    session_id = (await flywheel.ask("one")).session_id
+    await ask_and_go(flywheel, served, session_id)
+    if looks == "ask":
+        await flywheel.ask("three", session_id=session_id)
+    else:
+        await flywheel.resume(session_id)
+    session = await flywheel.sessions.require(session_id)
+    assert questions(session)[:2] == ["one", "two"]
+    turn = session.history[1]
+    assert turn.response == "turn 2: two"
+    assert "unsettled" not in session.metadata
+    execution = await flywheel.sessions.load_execution(str(turn.id))
+    assert execution is not None
+    assert (execution.status, execution.error) == ("cancelled", "the caller cancelled it")
+    assert (execution.text, execution.extra["settled"]) == ("turn 2: two", "read back from the flow's server")
+    again = await flywheel.ask("two", session_id=session_id, request_key="key")
+    assert (again.repeated, again.text) == (True, "turn 2: two")
+    assert len(served.runs()) == (3 if looks == "ask" else 2)
+
+
 async def test_two_processes(open_flywheel: Open, flowise: FlowiseServer, store: str, tmp_path: Path) -> None:
     """Turns of one session are run one after another: the flow counts each of them."""
     flywheel = open_flywheel(flowise)
@@ -188,6 +214,18 @@ async def test_two_processes(open_flywheel: Open, flowise: FlowiseServer, store:
     said = [(await asyncio.wait_for(each.communicate(), PATIENCE))[0].decode().splitlines()[-1] for each in asked]
     assert sorted(text.partition(":")[0] for text in said) == ["turn 1", "turn 2"]
     assert len((await flywheel.sessions.require(session.id)).history) == 2
+
+
+async def ask_and_go(flywheel: Flywheel, served: ServedFlows, session_id: str) -> None:
+    """Ask, and cancel that; return when the server has an answer."""
+    served.fault = late = Late()
+    asking = asyncio.create_task(flywheel.ask("two", session_id=session_id, request_key="key"))
+    await until_asked(served, 2)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    served.fault = None
+    await asyncio.to_thread(late.let_go)
 
 
 async def hastily(flywheel: Flywheel, question: str, session_id: str) -> None:

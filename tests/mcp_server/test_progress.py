@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agentic_flywheel import SessionManager
 from agentic_flywheel.config import Settings
 from agentic_flywheel.errors import FlywheelError
 from agentic_flywheel.mcp_server import progress
@@ -17,7 +18,7 @@ from agentic_flywheel.mcp_server.client import Connection, connected
 from agentic_flywheel.mcp_server.progress import Progress
 from agentic_flywheel.wiring import open_manager
 from tests.resilience.outage import until
-from tests.support.flow_servers import FlowiseServer, half
+from tests.support.flow_servers import FlowiseServer, Late, half
 from tests.support.flow_servers.flowise import MODEL
 
 from .conftest import COMMAND, Serve
@@ -131,6 +132,38 @@ async def test_a_flow_on_a_server(flowise: FlowiseServer, environ: dict[str, str
     assert "the next run_flow or resume_session of the session records that" in str(caught.value)
     assert [turn["question"] for turn in view["last_turns"]] == ["word by word", "lost"]
     assert "sk-planted" not in str(caught.value)
+
+
+async def test_a_call_of_a_flow_on_a_server_that_is_given_up(
+    flowise: FlowiseServer, environ: dict[str, str], mode: str
+) -> None:
+    """The server finishes the turn all the same: it is read back, and the run stays cancelled."""
+    manager = open_manager(Settings.load(environ=environ))
+    async with connected(COMMAND, environ, mode=mode) as server:
+        session_id = (await server.call("run_flow", question="one", flow_id="model"))["session_id"]
+        flowise.fault = late = Late()
+        arguments = {"question": "two", "session_id": session_id}
+        running = asyncio.create_task(server.client.call_tool("run_flow", arguments))
+        await asyncio.to_thread(late.wait_until_asked)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await until_nobody_runs(manager, session_id)
+        await asyncio.to_thread(late.let_go)
+        view = await server.call("resume_session", session_id=session_id)
+    assert [turn["response"] for turn in view["last_turns"]] == ["turn 1: one", "turn 2: two"]
+    assert view["interrupted"] is None
+    entries = await manager.load_history(session_id, "model")
+    assert [entry["status"] for entry in entries] == ["completed", "cancelled"]
+    await manager.close()
+
+
+async def until_nobody_runs(manager: SessionManager, session_id: str) -> None:
+    """Wait until the server has heard that its caller went."""
+
+    async def nobody() -> bool:
+        return await manager.store.claimed(session_id) is None
+
+    await until(nobody)
 
 
 class TestNotifications:

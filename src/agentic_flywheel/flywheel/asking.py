@@ -186,20 +186,24 @@ class Asker:
         if recall.replay is not None:
             question = replace(question, replay=recall.replay)
             execution.extra["rehydrated"] = recall.note()
+        asked = False
         try:
             reminded = await remind(flow, question, execution)
             if request.on_asked is not None:
                 request.on_asked(flow.id)
+            asked = True
             answer = await run(flow, reminded, execution)
             self._rehydrator.answered(flow, question, recall)
             return answer
         except (FlowFailed, asyncio.CancelledError):
-            await to_the_end(self._put_failure(session.id, execution))
+            runs_on = execution.status == "cancelled" and asked and flow.period is not None
+            await to_the_end(self._put_failure(session.id, execution, runs_on=runs_on))
             raise
 
-    async def _put_failure(self, session_id: str, execution: Execution) -> None:
-        if execution.status == "unknown":
-            await self._settler.put_unknown(session_id, execution)
+    async def _put_failure(self, session_id: str, execution: Execution, *, runs_on: bool) -> None:
+        """Put a run without an answer on record; ``runs_on``: its server goes on with it, though nobody waits."""
+        if execution.status == "unknown" or runs_on:
+            await self._settler.put_unsettled(session_id, execution)
         elif execution.status == "cancelled":
             await self._questions.put_cancelled(session_id, execution)
         else:

@@ -14,7 +14,7 @@ from ..manager import Found, Interrupted, Loaded, SessionManager
 from ..session import Execution, InFlight, new_id
 from .records import Records
 from .runs import to_the_end
-from .settling import Settler
+from .settling import SETTLED, Settler
 
 FIRST_LOOK_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.25
@@ -202,7 +202,7 @@ class Gate:
         if earlier is not None:
             return earlier
         execution = execution_of(session_id, interrupted)
-        await self._settler.put_unknown(session_id, execution)
+        await self._settler.put_unsettled(session_id, execution)
         return execution
 
 
@@ -226,7 +226,7 @@ def _has_ended(execution: Execution | None) -> bool:
 
 
 def _answered(execution: Execution) -> Execution:
-    if execution.status == "completed":
+    if execution.status == "completed" or SETTLED in execution.extra:
         return execution
     raise FlowFailed(
         f"this request was run before, in flow {execution.flow_id!r}, and has no answer ({execution.status}: "

@@ -12,7 +12,7 @@ from ..manager import SessionManager
 from ..session import Execution, Turn, UniversalSession, now
 from ..session.times import seconds
 from .matching import answer_to
-from .open_question import note_open
+from .open_question import OPEN, forget_open, note_open
 from .records import Records
 from .server_side import NotTold, ServerSide
 
@@ -23,6 +23,7 @@ MOST = 10
 OLDEST_SECONDS = 24 * 3600
 LATELY = 10  # turns: among them is one that was recorded just before its process died
 TURNS_SEEN = 1000  # of the newest: what they account for among the server's messages is no new answer
+SETTLED = "settled"  # in an execution: how its answer was found
 HOW = "read back from the flow's server"
 
 
@@ -34,8 +35,11 @@ def has_unsettled(session: UniversalSession) -> bool:
 class Settler:
     """Notes turns whose end nobody knows in their sessions, and settles them when a flow's server tells.
 
+    Such are also those whose callers cancelled them: the server may finish them all the same, and know of them from
+    then on. Their executions stay cancelled, and have the answer.
+
     A turn that is settled stands in its session as if its answer had arrived: under its own id, and with the
-    time at which it was begun. One that is not settled within a day stays unknown.
+    time at which it was begun. One that is not settled within a day stays as it is.
     """
 
     def __init__(
@@ -46,7 +50,7 @@ class Settler:
         self._records = records
         self._servers = servers
 
-    async def put_unknown(self, session_id: str, execution: Execution) -> None:
+    async def put_unsettled(self, session_id: str, execution: Execution) -> None:
         """Store an execution whose end nobody knows, and note it in its session."""
         try:
             session = await self._sessions.require_or_stand_in(session_id, execution.backend or "", last=LATELY)
@@ -99,7 +103,7 @@ class Settler:
         still_open = [
             execution
             for execution in found.values()
-            if execution.status == "unknown"
+            if execution.status in ("unknown", "cancelled")
             and execution.session_id == session.id  # a fork has the notes of the other one
             and not _has(session, execution)
             and seconds(execution.started_at) > oldest
@@ -127,9 +131,10 @@ class Settler:
 
     async def _record(self, session: UniversalSession, execution: Execution, answer: str) -> bool:
         """Record a turn with the answer that was found, in one commit; whether the store took it."""
-        execution.status, execution.error, execution.duration_ms = "completed", None, None
+        if execution.status == "unknown":
+            execution.status, execution.error, execution.duration_ms = "completed", None, None
         execution.output = execution.text = answer
-        execution.extra["settled"] = HOW
+        execution.extra[SETTLED] = HOW
         place = len(session.history)
         while place and seconds(session.history[place - 1].timestamp) > seconds(execution.started_at):
             place -= 1
@@ -146,6 +151,8 @@ class Settler:
         session.history.insert(place, turn)
         self._sessions.turns.disown(execution.id)
         _note(session, [noted for noted in _noted(session) if noted != execution.id])
+        if session.metadata.get(OPEN) == execution.id:
+            forget_open(session)
         return (await self._records.put(execution, session)).outcome != "refused"
 
     async def _keep_notes(self, session: UniversalSession, turn_ids: list[str]) -> None:

@@ -20,8 +20,9 @@ class Execution:
     It is stored under its own key and can be read after its session has ended. A turn and the execution
     that it records have one id. ``status`` is ``running``, ``completed``, ``failed``, ``cancelled`` or
     ``unknown`` (the answer did not arrive; the flow may have run). ``output`` is all that the flow gave,
-    ``text`` its answer for people. ``started_at`` is ISO 8601 in UTC, ``duration_ms`` milliseconds. ``extra``
-    keeps fields that this version does not know.
+    ``text`` its answer for people; a cancelled one has them where its server finished it and they were read
+    back. ``started_at`` is ISO 8601 in UTC, ``duration_ms`` milliseconds. ``extra`` keeps fields that this
+    version does not know.
     """
 
     id: str = field(default_factory=lambda: new_id("execution"))
