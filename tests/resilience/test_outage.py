@@ -307,6 +307,20 @@ class TestReadYourOwnWrites:
         outage.server.kill()
         assert await asked_in(second, session.id) == [1, 2, 3]
 
+    async def test_a_process_that_begins_to_replay(self, outage: Outage) -> None:
+        """What another one left waiting is known before anything is read, though its own replay is under way."""
+        first = outage.open()
+        session = conversation(1)
+        await save(first, session)
+        outage.server.kill()
+        await save(first, session, 2)
+        await first.close()
+        outage.server.restart()
+        async with nobody_replays(first):
+            second = outage.open()
+            journalled(second).replayer.start()
+            assert await asked_in(second, session.id) == [1, 2]
+
     async def test_a_head_alone(self, outage: Outage) -> None:
         """To have read no turn of what others added costs none of those that are known."""
         first, second = outage.open(), outage.open()

@@ -95,6 +95,7 @@ class Replayer:
         self._limit = limit
         self._held: dict[str, int] = {}  # session: how often work of it was accepted here
         self._claimed: set[str] = set()  # sessions on which there were claims in the journal at the last look
+        self._has_looked = False
         self._looking = 0  # callers that look at the file now
         self._task: asyncio.Task[None] | None = None
         self.trouble: str | None = None
@@ -113,8 +114,10 @@ class Replayer:
         What other processes accepted is noticed too, by a look at the file when it has changed. A journal that
         cannot be read holds up nobody.
         """
+        # A replay that is at work keeps track of what waits, once it has looked for the first time.
+        knows = self.is_at_work and self._has_looked
         # Before a look of another caller is over, what it finds is not known.
-        if not self.is_at_work and (self._journal.changed() or self._looking):
+        if not knows and (self._journal.changed() or self._looking):
             await self._look_for_others()
         return session_id in self._held
 
@@ -290,6 +293,7 @@ class Replayer:
                 self.release(session_id, accepted)
         for session_id in waiting:
             self._held.setdefault(session_id, 1)
+        self._has_looked = True
         return not waiting
 
 
