@@ -4,6 +4,7 @@
 # make test-lfx       conversations over the death of every process, on a real `lfx serve`: 4 minutes, 0.5 GB
 # make test-langflow  the same on a real Langflow: 10 minutes, 2 GB
 # make test-flowise   the same on a real Flowise: 12 minutes, 2 once it is installed, 3 GB; it needs npm
+# make test-moving    a conversation from that Flowise to that Langflow, and back: 2 minutes
 # make test-inspector  the MCP Inspector as a client of `flywheel mcp`: 3 minutes, 0.3 GB; it needs npm
 # make chaos    the proof, about 5 minutes: faults against what was accepted   make chaos ARGS="--seed 7"
 # make bench    ours beside its peers, about 20 minutes; ARGS="--quick" about 3   make bench ARGS="--peers ours,floor"
@@ -41,7 +42,7 @@ BENCH := .venv-bench
 # The documentation's own check, once there is one.
 CHECK_DOCS := $(wildcard scripts/check_docs.py)
 
-.PHONY: help demo test test-coaia test-lfx test-langflow test-flowise test-inspector chaos bench bench-small bench-extremes bench-flows bench-recording bench-capacity bench-secrecy check format clean
+.PHONY: help demo test test-coaia test-lfx test-langflow test-flowise test-moving test-inspector chaos bench bench-small bench-extremes bench-flows bench-recording bench-capacity bench-secrecy check format clean
 # Two pips in one environment would spoil it under make -j.
 .NOTPARALLEL:
 
@@ -65,6 +66,9 @@ test-langflow: $(VENV)/.dev $(LANGFLOW)/.made
 
 test-flowise: $(VENV)/.dev $(FLOWISE)/.made
 	$(BIN)/python -m pytest tests/real_flows/test_flowise.py $(ARGS)
+
+test-moving: $(VENV)/.dev $(FLOWISE)/.made $(LANGFLOW)/.made
+	$(BIN)/python -m pytest tests/real_flows/test_moving.py $(ARGS)
 
 test-inspector: $(VENV)/.dev $(INSPECTOR)/.made
 	$(BIN)/python -m pytest tests/inspector/test_inspector.py $(ARGS)

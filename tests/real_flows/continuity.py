@@ -129,6 +129,25 @@ class Continuity:
         assert said[:6] == ["one", "turn 1: one", "two", "turn 2: two", "three", "turn 3: three"]
         await on_record(settings, session_id, ["one", "two", "three", "what was said?", "five", "six"])
 
+    async def test_a_flow_server_that_lost_its_newest_turn(self, product: Product, settings: Path) -> None:
+        """As when it is set up again from a backup: it is told what it lacks, and that once."""
+        async with Flywheel.from_config(settings) as fw:
+            session_id = (await ask(fw, None, "one", "turn 1: one")).id
+            await ask(fw, session_id, "two", "turn 2: two")
+            await ask(fw, session_id, "three", "turn 3: three")
+            if product.keeps:
+                product.kill()
+                product.forget(newest=1)
+                product.start()
+            reply = await fw.ask("what was said?", session_id=session_id)
+            execution = await execution_of(fw, reply.turn_id)
+        async with Flywheel.from_config(settings) as fw:
+            later = await execution_of(fw, (await fw.ask("five", session_id=session_id)).turn_id)
+        assert "turn 3: three" in reply.text
+        assert execution.extra["rehydrated"]["turns"] == (1 if product.keeps else 3)
+        assert ("rehydrated" in later.extra) == (not product.keeps)
+        await on_record(settings, session_id, ["one", "two", "three", "what was said?", "five"])
+
     async def test_questions_at_the_same_time(self, settings: Path) -> None:
         """Those of one session are run one after another, from two processes as from one; others in parallel."""
         async with Flywheel.from_config(settings) as ours, Flywheel.from_config(settings) as theirs:

@@ -82,8 +82,8 @@ class Product(ABC):
         """Make the key and the flows, where it runs for the first time."""
 
     @abstractmethod
-    def forget(self) -> None:
-        """Empty its database of all conversations, while it is down."""
+    def forget(self, *, newest: int | None = None) -> None:
+        """Empty its database of all conversations, or take so many of the newest turns out, while it is down."""
 
     def start(self) -> None:
         """Spawn it; return once it answers.
@@ -169,6 +169,11 @@ class Product(ABC):
             return httpx2.get(self.url + self.ready, timeout=5).is_success
         except httpx2.HTTPError:
             return False
+
+
+def messages_of(turns: int | None) -> int:
+    """How many messages so many turns have, as a limit of SQL's; None: all turns."""
+    return -1 if turns is None else 2 * turns
 
 
 def expect(response: httpx2.Response) -> Any:

@@ -11,12 +11,13 @@ from typing import Any
 
 import httpx2
 
-from tests.real_flows.product import ROOT, Product, expect
+from tests.real_flows.product import ROOT, Product, expect, messages_of
 from tests.support.servers import HOST
 
 MODULES = ROOT / ".flowise" / "node_modules"
 USER = {"email": "ada@example.org", "credential": "Throw-away-1"}
 MAY = ["chatflows:view", "chatflows:create", "agentflows:view", "agentflows:create"]
+FORGET = "DELETE FROM chat_message WHERE id IN (SELECT id FROM chat_message ORDER BY createdDate DESC LIMIT ?)"
 CODE = Path(__file__).parent / "flows" / "flowise_counter.js"
 VARIABLES = {"question": "{{question}}", "history": "{{chat_history}}", "word": "turn"}
 
@@ -54,9 +55,9 @@ class Flowise(Product):
         self.flow = flows.counter()
         self.streamed_flow = flows.streamed_counter()
 
-    def forget(self) -> None:
+    def forget(self, *, newest: int | None = None) -> None:
         with closing(sqlite3.connect(self.folder / "database.sqlite")) as database, database:
-            database.execute("DELETE FROM chat_message")
+            database.execute(FORGET, [messages_of(newest)])
 
 
 class _Flows:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import httpx2
 
-from tests.real_flows.product import ROOT, Product, expect
+from tests.real_flows.product import ROOT, Product, expect, messages_of
 from tests.support.servers import HOST
 
+FORGET = "DELETE FROM message WHERE id IN (SELECT id FROM message ORDER BY timestamp DESC LIMIT ?)"
 BIN = ROOT / ".venv-langflow" / "bin"
 
 
@@ -46,6 +47,6 @@ class Langflow(Product):
         self.flow = expect(client.post("/api/v1/flows/", content=flow, headers=headers))["id"]
         self.streamed_flow = self.flow
 
-    def forget(self) -> None:
+    def forget(self, *, newest: int | None = None) -> None:
         with closing(sqlite3.connect(self.folder / "langflow.db")) as database, database:
-            database.execute("DELETE FROM message")
+            database.execute(FORGET, [messages_of(newest)])

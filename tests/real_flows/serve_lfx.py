@@ -35,5 +35,5 @@ class Lfx(Product):
         flows = expect(client.get("/flows", headers={"x-api-key": self.key}))
         self.flow = self.streamed_flow = flows[0]["id"]
 
-    def forget(self) -> None:
+    def forget(self, *, newest: int | None = None) -> None:
         pass
