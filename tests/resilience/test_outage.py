@@ -321,6 +321,19 @@ class TestReadYourOwnWrites:
             journalled(second).replayer.start()
             assert await asked_in(second, session.id) == [1, 2]
 
+    async def test_a_process_that_is_to_replay(self, outage: Outage) -> None:
+        """What another one leaves waiting meanwhile is known: the store may be back before the next look."""
+        first, second = outage.open(), outage.open()
+        session = conversation(1)
+        await save(first, session)
+        outage.server.kill()
+        await save(second, conversation(0), 1)  # so that it is at work
+        replayer = journalled(second).replayer
+        assert not await replayer.holds(session.id)
+        assert replayer.is_at_work
+        await save(first, session, 2)
+        await until(lambda: replayer.holds(session.id))  # a file's time has ticks
+
     async def test_a_head_alone(self, outage: Outage) -> None:
         """To have read no turn of what others added costs none of those that are known."""
         first, second = outage.open(), outage.open()

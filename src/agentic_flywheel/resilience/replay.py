@@ -95,8 +95,8 @@ class Replayer:
         self._limit = limit
         self._held: dict[str, int] = {}  # session: how often work of it was accepted here
         self._claimed: set[str] = set()  # sessions on which there were claims in the journal at the last look
-        self._has_looked = False
-        self._looking = 0  # callers that look at the file now
+        self._is_stale = False  # the file has changed since the last look began
+        self._look: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self.trouble: str | None = None
         """Why the journal cannot be replayed, if it cannot."""
@@ -114,10 +114,8 @@ class Replayer:
         What other processes accepted is noticed too, by a look at the file when it has changed. A journal that
         cannot be read holds up nobody.
         """
-        # A replay that is at work keeps track of what waits, once it has looked for the first time.
-        knows = self.is_at_work and self._has_looked
-        # Before a look of another caller is over, what it finds is not known.
-        if not knows and (self._journal.changed() or self._looking):
+        self._is_stale |= self._journal.changed()
+        while self._is_stale or self._is_looking:  # before a look is over, what it finds is not known
             await self._look_for_others()
         return session_id in self._held
 
@@ -126,8 +124,18 @@ class Replayer:
         await self.holds(session_id)
         return self.is_at_work or session_id in self._claimed
 
+    @property
+    def _is_looking(self) -> bool:
+        return _is_under_way(self._look)
+
     async def _look_for_others(self) -> None:
-        self._looking += 1
+        """Look what waits, one look for all callers; it goes on where one of them is cancelled."""
+        if self._look is None or not self._is_looking:
+            self._is_stale = False
+            self._look = asyncio.create_task(self._try_to_look(), context=Context())
+        await asyncio.shield(self._look)
+
+    async def _try_to_look(self) -> None:
         try:
             await self._look_what_waits()
         except StoreError as error:
@@ -135,8 +143,6 @@ class Replayer:
         except asyncio.CancelledError:  # what is there is not known yet
             self._journal.look_again()
             raise
-        finally:
-            self._looking -= 1
         if self._held:
             self.start()
 
@@ -163,15 +169,16 @@ class Replayer:
     @property
     def is_at_work(self) -> bool:
         """Whether the store is probed and the journal replayed now."""
-        task = self._task
-        return task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop()
+        return _is_under_way(self._task)
 
     async def stop(self) -> None:
         """Stop; what waits stays in the journal."""
-        task, self._task = self._task, None
-        if task is not None and task.get_loop() is asyncio.get_running_loop():
+        tasks = [task for task in (self._task, self._look) if task is not None and _is_under_way(task)]
+        self._task = self._look = None
+        for task in tasks:
             task.cancel()
-            await asyncio.wait((task,))
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def _run(self) -> None:
         while True:
@@ -293,8 +300,12 @@ class Replayer:
                 self.release(session_id, accepted)
         for session_id in waiting:
             self._held.setdefault(session_id, 1)
-        self._has_looked = True
         return not waiting
+
+
+def _is_under_way(task: asyncio.Task[None] | None) -> bool:
+    """Whether a task is there, and of the event loop that runs now; one of another loop has ended with it."""
+    return task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop()
 
 
 def _known_before(change: Change, known: Stored | None) -> Sequence[bytes]:
