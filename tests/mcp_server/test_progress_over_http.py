@@ -93,7 +93,7 @@ async def test_a_call_that_is_given_up(served: HttpServer, environ: Mapping[str,
 
 
 async def test_a_client_that_is_killed(served: HttpServer, environ: Mapping[str, str], mode: str) -> None:
-    """On 2026-07-28 that is the same. In the older era a call is not over with its connection, and is answered."""
+    """On 2026-07-28 that is the same. In the older era the call may be over with its connection, or be answered."""
     modern = mode == "auto"
     async with client_of(served.url, mode) as client, callers() as (taken, question), store_of(environ) as store:
         session_id = (await result_of(client, "run_flow", question="remember a: 1"))["session_id"]
@@ -106,8 +106,8 @@ async def test_a_client_that_is_killed(served: HttpServer, environ: Mapping[str,
             taken.hang_up()
         execution = await ended(store, session_id)
         view = await result_of(client, "resume_session", session_id=session_id)
-    assert execution.status == ("cancelled" if modern else "completed")
-    assert view["turns"] == (1 if modern else 2)
+    assert execution.status in (("cancelled",) if modern else ("cancelled", "completed"))
+    assert view["turns"] == {"cancelled": 1, "completed": 2}[execution.status]
 
 
 async def test_a_client_of_the_older_era(served: HttpServer, environ: Mapping[str, str]) -> None:

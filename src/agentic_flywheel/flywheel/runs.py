@@ -42,10 +42,14 @@ async def run(flow: Flow, question: Question, execution: Execution) -> Answer:
         FlowUnsettled: there is none as far as we know.
     """
     late = f"flow {flow.id!r} did not answer within {flow.timeout:g} s; raise flows.{flow.id}.timeout"
-    with span("flow", flow_id=flow.id, backend=flow.backend):
-        answer = await _noting(execution, flow, flow.ask(question), FlowUnsettled(late))
+    answer = await _noting(execution, flow, _ask(flow, question), FlowUnsettled(late))
     execution.status, execution.output, execution.text = "completed", answer.output, answer.text
     return answer
+
+
+async def _ask(flow: Flow, question: Question) -> Answer:
+    with span("flow", flow_id=flow.id, backend=flow.backend):
+        return await flow.ask(question)
 
 
 async def _noting(execution: Execution, flow: Flow, work: Awaitable[T], late: FlowFailed) -> T:

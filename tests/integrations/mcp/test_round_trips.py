@@ -79,5 +79,5 @@ async def test_a_record_costs_one_round_trip_before_and_one_after(redis_url: str
             start = len(proxy.requests)
             await shop.call("say", session_id=session_id, words="second")
             before, after = (scripts_in(request) for request in proxy.requests[start:])
-            assert before == ["TOUCH"]
+            assert before in ([], ["TOUCH"])  # its time to live begins again once a second
             assert after == ["ENTRY", "APPEND"]
