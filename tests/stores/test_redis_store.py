@@ -57,6 +57,15 @@ async def test_the_keys_of_others_stay_as_they_are(crowded_world: RedisWorld) ->
     assert len([key for key in keys if key.startswith(starts)]) == FOREIGN_KEYS
 
 
+async def test_a_time_to_live_that_others_took_away_is_back_with_the_next_save(redis_world: RedisWorld) -> None:
+    """Also where it began just now, so that it need not begin again: else the session would stay for ever."""
+    key = f"{redis_world.prefix}:session:s"
+    change, mark = await create(redis_world.store, "s", ttl=7200)
+    assert await redis_world.raw.persist(key)
+    await redis_world.store.write(following(change, mark, 1, ttl=7200), limit=LIMIT)
+    assert 7100 < await redis_world.raw.ttl(key) <= 7200
+
+
 @pytest.mark.parametrize("prefix", ["a*", "[ab]", "tenant:1", "\\", "é"])
 async def test_a_prefix_is_no_pattern(redis_world: RedisWorld, prefix: str) -> None:
     await redis_world.raw.set("ab:session:x", "{}")

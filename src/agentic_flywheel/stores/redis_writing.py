@@ -156,7 +156,8 @@ def _append_arguments(
         layout.end_of(change.added, base.total),
         limit,
         change.fence,
-        change.ttl if renews else b"",
+        change.ttl,
+        int(renews),
         base.size,
     )
 

@@ -5,7 +5,8 @@
 -- ARGV: 1 version that the writer saw  2 front to write, to the end of the slot  3 rest of the head, or '' if it stays
 --       4 room that this head wants  5 end of the document: the turn lines, with what stands before, between and behind
 --       6 greatest size in bytes  7 fence of the writer's claim, 0 none
---       8 time to live in seconds, 0 none; '' where it need not begin again  9 size that the writer saw, 0 if it does not know
+--       8 time to live in seconds, 0 none  9 '1' if it begins again; else it only is not to have been taken away
+--       10 size that the writer saw, 0 if it does not know
 -- Gives the size, or {'changed'}, {'absent'}, {'fenced'} or {'full', size}
 local PIECE = 1048576
 local key, new, rest, tail, fence = KEYS[1], ARGV[2], ARGV[3], ARGV[5], tonumber(ARGV[7])
@@ -19,7 +20,7 @@ if version_in(front) ~= ARGV[1] then
   return { (size > 0 or call('EXISTS', key) == 1) and 'changed' or 'absent' }
 end
 local stop, place, highest = size - #LAST, head_in(front), fence_in(front)
-if not (place and highest) or (size ~= tonumber(ARGV[9]) and call('GETRANGE', key, stop, -1) ~= LAST) then
+if not (place and highest) or (size ~= tonumber(ARGV[10]) and call('GETRANGE', key, stop, -1) ~= LAST) then
   return { 'changed' } -- damaged: that is for a reader to judge
 end
 if fence > 0 and fence < highest then
@@ -50,7 +51,7 @@ while moved > 0 and stop > place do
   stop = from
 end
 call('SETRANGE', key, 0, start)
-if ARGV[8] ~= '' then
+if ARGV[9] == '1' or (ARGV[8] ~= '0' and call('PTTL', key) < 0) then
   expire(key, tonumber(ARGV[8]))
 end
 return wanted
