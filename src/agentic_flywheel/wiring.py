@@ -187,7 +187,6 @@ def _flow(
     options = {
         "description": flow.description,
         "keywords": flow.keywords,
-        "turns": None if flow.turns < 0 else flow.turns,
         "timeout": flow.timeout,
         "idempotent": flow.idempotent,
         "replay_turns": flow.replay_turns,
@@ -195,7 +194,8 @@ def _flow(
     }
     made: Flow
     if flow.server is None:
-        made = PythonFlow(name, load_function(flow.target, name), **options)
+        turns = None if flow.turns < 0 else flow.turns
+        made = PythonFlow(name, load_function(flow.target, name), turns=turns, **options)
     elif isinstance(server := servers[flow.server], ConfigError):
         made = UnreadyFlow(name, settings.backend_of(flow), str(server), **options)
     else:

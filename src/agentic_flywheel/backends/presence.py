@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from typing import Any
 
@@ -19,33 +20,41 @@ class Presence:
 
     def __init__(self) -> None:
         self.last_period = object()  # the one in which the server answered last
-        self._streams: set[Any] = set()
+        self._sockets: dict[Any, Any] = {}  # by stream: to ask the stream for it each time costs more than the rest
         self._answered_at = 0.0
 
     @property
     def period(self) -> object:
         """Stands for the time since the last possible interruption: the same object as long as there is none."""
-        if self._idle() or not any(map(_is_open, self._streams)):
+        if self._idle() or not self._is_there():
             self.interrupted()
         return self.last_period
 
     def answered(self, stream: Any) -> None:
         """The server answered on a connection (the ``network_stream`` of the response)."""
-        if stream not in self._streams:
-            if not any(map(_is_open, self._streams)):
+        if stream not in self._sockets:
+            if not self._is_there():
                 self.interrupted()
-            self._streams = {each for each in self._streams if _is_open(each)} | {stream}
+            self._sockets = {each: socket for each, socket in self._sockets.items() if _is_open(socket)}
+            self._sockets[stream] = stream.get_extra_info("socket")
         self._answered_at = time.monotonic()
 
     def interrupted(self) -> None:
         """The server was not there, or may not have been."""
         self.last_period = object()
-        self._streams.clear()
+        self._sockets.clear()
+
+    def _is_there(self) -> bool:
+        return any(map(_is_open, self._sockets.values()))
 
     def _idle(self) -> bool:
         return time.monotonic() - self._answered_at > IDLE_SECONDS
 
 
-def _is_open(stream: Any) -> bool:
+def _is_open(socket: Any) -> bool:
     """Whether a connection is still there. One with an answer under way may count as gone, but not all of them."""
-    return not stream.get_extra_info("is_readable")
+    if socket is None or socket.fileno() < 0:
+        return False
+    watch = select.poll()
+    watch.register(socket, select.POLLIN)
+    return not watch.poll(0)

@@ -14,6 +14,8 @@ from .http_server import FlowServer
 from .parameters import Form, merged
 
 _NO_CONVERSATION = "flywheel-flows-check"
+_TURNS = 8
+"""A server has the turns itself. Those that others may have added since we asked it last are enough to see that."""
 
 
 class ServerFlow(Flow):
@@ -24,7 +26,7 @@ class ServerFlow(Flow):
         flow: what the server knows it by.
         stream: whether the answer is read as it is made, where somebody listens.
         parameters: what always goes along; for their form see the kinds of flow. A call's own win.
-        options: those of `Flow`.
+        options: those of `Flow`, but for ``turns``.
 
     Raises:
         ConfigError: a parameter is none.
@@ -44,7 +46,7 @@ class ServerFlow(Flow):
         parameters: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(id, **options)
+        super().__init__(id, turns=_TURNS, **options)
         self.server = server
         self.flow = flow
         self.stream = stream

@@ -50,7 +50,7 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A flow: ``[flows.NAME]``.
 
     It is a Python function, named by ``target`` as ``module:function``, or runs on a ``server``, which knows it
-    as ``flow``. ``timeout`` is in seconds. ``turns`` is how many of the newest turns it is given (-1: all).
+    as ``flow``. ``timeout`` is in seconds. ``turns`` is how many of the newest turns a function is given (-1: all).
     ``replay_turns`` and ``replay_bytes`` limit what a server is told again that it lacks of a conversation.
     """
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ..backends import Answer, Flow, FlowRegistry, Question
@@ -174,7 +175,7 @@ class Asker:
             flow_id=flow.id,
             duration_ms=execution.duration_ms,
         )
-        saved = await to_the_end(self._records.put(execution, session, ends=turn))
+        saved = await to_the_end(partial(self._records.put, execution, session, ends=turn))
         self._asked_last.put(session.id, flow)
         return Reply(answer.text, session.id, execution.id, flow.id, execution.duration_ms or 0, saved)
 
@@ -197,7 +198,7 @@ class Asker:
             return answer
         except (FlowFailed, asyncio.CancelledError):
             runs_on = execution.status == "cancelled" and asked and flow.period is not None
-            await to_the_end(self._put_failure(session.id, execution, runs_on=runs_on))
+            await to_the_end(partial(self._put_failure, session.id, execution, runs_on=runs_on))
             raise
 
     async def _put_failure(self, session_id: str, execution: Execution, *, runs_on: bool) -> None:

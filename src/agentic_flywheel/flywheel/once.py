@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from ..errors import FlowFailed, StoreError
 from ..manager import Found, Interrupted, Loaded, SessionManager
@@ -127,8 +128,9 @@ class Gate:
         key. A running turn of the same question would, too; each that is seen, since one that only waited like
         this one is never put on record.
         """
+        claim_and_load = partial(self._claim_and_load, session_id, turn, last)
         try:  # a claim is waited for also by a caller who is cancelled: only then it can be given up
-            found, loaded = await to_the_end(self._claim_and_load(session_id, turn, last))
+            found, loaded = await to_the_end(claim_and_load)
             pause = FIRST_LOOK_SECONDS
             while found is not None and found.running:
                 if not waits:
@@ -138,7 +140,7 @@ class Gate:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 if _has_ended(done := await self._ended(session_id, answering)):
                     break
-                found, loaded = await to_the_end(self._claim_and_load(session_id, turn, last))
+                found, loaded = await to_the_end(claim_and_load)
             else:  # The session is ours. Only now nobody can finish the same turn between our look and our run.
                 done = await self._put_on_record(session_id, found)
                 done = await self._end_of(session_id, answering, done)

@@ -46,10 +46,10 @@ class _Side:
     period: object
     of: int
 
-    def is_as_it_was(self, flow: Flow, history: History) -> bool:
+    def is_as_it_was(self, flow: Flow, period: object, history: History) -> bool:
         """Whether the server was there ever since, and got all turns that were added."""
         added = history.older + len(history) - self.of
-        if self.period is not flow.period or not 0 <= added <= len(history):
+        if self.period is not period or not 0 <= added <= len(history):
             return False
         return not added or all(turn.flow_id == flow.id for turn in history[-added:])
 
@@ -73,10 +73,11 @@ class Rehydrator:
         """
         history = question.session.history
         total = history.older + len(history)
-        if not total or not flow.replay_turns or flow.period is None:
+        period = flow.period if total and flow.replay_turns else None
+        if period is None:
             return Recall(total)
         side = self._sides[flow.id].get(question.conversation)
-        if side is not None and side.is_as_it_was(flow, history):
+        if side is not None and side.is_as_it_was(flow, period, history):
             if not side.lacks:
                 return Recall(total)
             turns = [turn for turn in await self._newest(flow, question) if _name(turn) in side.lacks]

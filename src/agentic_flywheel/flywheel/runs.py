@@ -100,13 +100,19 @@ class Listener:
             self._on_text = None
 
 
-async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """What the work gives. A caller who is cancelled goes when it is done: what a flow did is to be on record."""
-    task = asyncio.create_task(work)
+async def to_the_end(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What work gives that is done also where its caller is cancelled: what a flow did is to be on record.
+
+    Then it is begun anew, out of reach of that, and the caller goes when it is done. So it is work that may be done
+    twice. To do all of it out of reach would cost each turn a task.
+    """
     try:
-        return await asyncio.shield(task)
+        return await begin()
     except asyncio.CancelledError:
+        task = asyncio.create_task(begin())
         while not task.done():
             with suppress(asyncio.CancelledError):  # anyio cancels again at every await
                 await asyncio.wait((task,))
+        if not task.cancelled():
+            task.exception()  # nobody is there any more to hear of it
         raise
