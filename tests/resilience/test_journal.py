@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,15 @@ async def test_tidying_keeps_what_waits(journal: Journal, path: Path, monkeypatc
     assert await added(journal) == lines(*range(40))
 
 
+async def test_a_tidied_log_is_short(journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be tidied again and again, each time waiting for the disk."""
+    log = Path(f"{path}-wal")
+    await fill(journal, *range(20))
+    monkeypatch.setattr("agentic_flywheel.resilience.journal.LONG_LOG", log.stat().st_size)
+    await journal.tidy()
+    assert log.stat().st_size == 0
+
+
 class TestWhatWaits:
     async def test_order(self, journal: Journal) -> None:
         """Work of every kind comes back as it was accepted, in that order, of one session or of all."""
@@ -78,7 +88,8 @@ class TestWhatWaits:
         for session_id, work in zip(["s", "t", "s"], works, strict=True):
             assert await journal.append(session_id, work)
         assert [found.work for found in await journal.oldest(10)] == works
-        assert [found.work for found in await journal.work_of("s")] == [works[0], works[2]]
+        _, entries = await journal.work_of("s")
+        assert [found.work for found in entries] == [works[0], works[2]]
         assert await journal.sessions() == {"s", "t"}
         assert [found.work for found in await journal.oldest(1)] == works[:1]
 
@@ -109,6 +120,22 @@ class TestWhatWaits:
         assert (await journal.pending()).refused == 1
         assert await journal.accept_again() == 1
         assert await added(journal) == lines(1, 2)
+
+    async def test_what_came_since(self, journal: Journal) -> None:
+        """Who knows what waits of a session gets only what came since, as long as all of that still waits."""
+        await fill(journal, 1, 2)
+        await fill(journal, 9, session_id="t")
+        _, known = await journal.work_of("s")
+        assert known[-1].place is not None
+        seen = len(known), known[-1].place
+        assert await journal.work_of("s", seen) == (True, [])
+        await fill(journal, 3)
+        all_wait, new = await journal.work_of("s", seen)
+        assert all_wait
+        assert [each.work.added for each in new if isinstance(each.work, Change)] == [lines(3)]
+        await journal.remove(known[:1])
+        all_wait, left = await journal.work_of("s", seen)
+        assert (all_wait, left) == (False, [known[1], *new])
 
     async def test_queueing_up(self, journal: Journal) -> None:
         """Work may ask to be accepted only behind earlier work of its session."""
@@ -179,6 +206,73 @@ class TestWhatWaits:
         await asyncio.sleep(2 * TICK_SECONDS)
         assert journal.changed()
         await other.close()
+
+    async def test_its_own_changes_are_none(self, journal: Journal, path: Path) -> None:
+        """What it changed itself it knows; what others changed meanwhile is not lost with that."""
+        await journal.in_use()
+        await fill(journal, 1, 2)
+        await journal.claim("s", "a", b"{}", seconds=5)
+        await asyncio.sleep(2 * TICK_SECONDS)
+        assert not journal.changed()
+        other = Journal(path)
+        await fill(other, 3)
+        await fill(journal, 4)
+        await asyncio.sleep(2 * TICK_SECONDS)
+        assert journal.changed()
+        await journal.in_use()
+        await asyncio.sleep(2 * TICK_SECONDS)
+        assert not journal.changed()
+        await other.close()
+
+    async def test_a_file_of_an_earlier_version(self, path: Path) -> None:
+        """It gets the indexes that are used now, and what waits in it still waits."""
+        older = Journal(path)
+        await fill(older, 1, 2)
+        await older.close()
+        with closing(sqlite3.connect(path)) as db:
+            for index in ("by_state", "deletions"):
+                db.execute(f"DROP INDEX {index}")
+            db.execute("CREATE INDEX by_session ON entries (session_id)")
+            db.execute("CREATE INDEX records_by_place ON records (place)")
+        journal = Journal(path)
+        assert await journal.sessions() == {"s"}
+        assert await added(journal) == lines(1, 2)
+        await journal.close()
+        with closing(sqlite3.connect(path)) as db:
+            found = {
+                name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE INDEX%'")
+            }
+        assert found == {"by_state", "deletions"}
+
+
+class TestSmallWork:
+    """What is done beside, many at once."""
+
+    async def test_in_order(self, journal: Journal) -> None:
+        """It is done in the order in which it was asked for, also among what is waited for."""
+        refused: list[str] = []
+        for turn_id in "abc":
+            journal.note_claim("s", turn_id, b"{}", seconds=5, refused=partial(refused.append, turn_id))
+        assert (await journal.claim("s", "d", b"{}", seconds=5)).stands
+        await journal.release("s", "a")
+        assert not (await journal.claim("s", "d", b"{}", seconds=5)).stands
+        assert refused == ["b", "c"]
+
+    async def test_many_share_one_transaction(self, journal: Journal) -> None:
+        await journal.claim("s", "a", b"{}", seconds=5)
+        begun: list[str] = []
+        await journal.call(lambda db: db.set_trace_callback(begun.append))
+        await asyncio.gather(*(journal.release("s", f"{number}") for number in range(100)))
+        assert len([statement for statement in begun if statement.startswith("BEGIN")]) <= 2
+
+    async def test_a_file_that_cannot_be_used(self, journal: Journal, path: Path) -> None:
+        """Who waits hears it; the file may be usable again later."""
+        path.mkdir(parents=True)
+        with pytest.raises(Unavailable):
+            await journal.release("s", "a")
+        path.rmdir()
+        journal.note_claim("s", "a", b"{}", seconds=5, refused=lambda: None)
+        assert (await journal.claim("s", "b", b"{}", seconds=5)).stands
 
 
 class TestProcesses:

@@ -11,12 +11,13 @@ from pathlib import Path
 from agentic_flywheel.codec import encode_note
 from agentic_flywheel.manager.turns import CLAIM_SECONDS
 from agentic_flywheel.resilience import Journal
-from agentic_flywheel.resilience.journal import LONG_LOG, _stamp
+from agentic_flywheel.resilience.journal import LONG_LOG
 from agentic_flywheel.resilience.journal_file import prepare
 from agentic_flywheel.resilience.local_claims import NOTED_AFTER, LocalClaims
 from agentic_flywheel.session import InFlight
 from agentic_flywheel.stores import Claim, sqlite_claims
 from agentic_flywheel.stores import redis_scripts as scripts
+from agentic_flywheel.stores.sqlite_file import stamp
 from tests.resilience.outage import (
     Outage,
     conversation,
@@ -41,13 +42,13 @@ async def test_a_short_turn_costs_nothing_here(outage: Outage) -> None:
     journal = journalled(manager).journal
     short = 0
     for number in range(100):
-        one, before = turn(f"t{number}"), _stamp(f"{journal.path}-wal")
+        one, before = turn(f"t{number}"), stamp(f"{journal.path}-wal")
         assert await manager.turns.claim("s", one) is None
         claimed_at = time.monotonic()
         await manager.turns.release("s", one)
         if time.monotonic() - claimed_at < NOTED_AFTER:  # a busy machine may have made it a long one
             short += 1
-            assert _stamp(f"{journal.path}-wal") == before
+            assert stamp(f"{journal.path}-wal") == before
     assert short > 10
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,9 +17,10 @@ from ..errors import Damaged, Deleted, Newer, Unavailable
 from ..stores import Claim, Grant, Record
 from ..stores import sqlite_claims as claims
 from ..stores.names import id_of
-from ..stores.sqlite_file import SqliteFile
+from ..stores.sqlite_file import SqliteFile, Stamp
 from ..stores.sqlite_transaction import writing
 from . import journal_file as file
+from .beside import Beside
 from .journal_file import Entry, Pending, Work
 from .mending import mend
 
@@ -59,20 +61,34 @@ class Journal:
         """What happened to the file, if it had to be mended."""
         self._clock = clock
         self._file = SqliteFile(path, file.prepare)
-        self._paths = str(path), f"{path}-wal"
-        self._seen: tuple[object, ...] | None = None
+        self._seen: tuple[Stamp | None, Stamp | None] | None = None
         self._looked = 0.0
+        self._state: tuple[sqlite3.Connection, int] | None = None  # of what others wrote, at the last look at it
+        self._claimed_here: dict[str, str] = {}  # by session: the turn
+        self._beside = Beside(self._file, self._note_own)
 
     async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What ``work`` gives for the file; see `SqliteFile.call`."""
+
+        def work_and_note(db: sqlite3.Connection) -> T:
+            given = work(db)
+            self._note_own(db)
+            return given
+
         try:
             try:
-                return await self._file.call(work)
+                return await self._file.call(work_and_note)
             except Damaged:
                 await self._mend()
-                return await self._file.call(work)
+                return await self._file.call(work_and_note)
         except (Damaged, Newer) as error:  # of the journal, not of a session
             raise Unavailable(str(error)) from error
+
+    def _note_own(self, db: sqlite3.Connection) -> None:
+        """Have what we changed ourselves not count as changed, unless others changed something too."""
+        stamps = self._file.stamps()
+        if self._state == (db, file.state_of_others(db)):  # asked after the stamps: what comes later changes these
+            self._seen = stamps
 
     async def _mend(self) -> None:
         await self._file.close()
@@ -81,15 +97,27 @@ class Journal:
             self.trouble = str(mended)
             log.error("%s", mended)
 
-    async def append(self, session_id: str, work: Work, *, behind: bool = False) -> bool:
+    async def append(
+        self, session_id: str, work: Work, *, behind: bool = False, releases: str | None = None
+    ) -> bool:
         """Accept work; with ``behind``, only if earlier work of the session still waits. Whether it was accepted.
+
+        ``releases`` is the turn whose claim is given up with it, if any.
 
         Raises:
             Unavailable: the journal is full, or cannot be used.
             Deleted: the session was deleted, and the deletion waits.
         """
-        now, limit = self._clock(), self.limit
-        done = await self.call(lambda db: file.append(db, session_id, work, now=now, limit=limit, behind=behind))
+        append = partial(
+            file.append,
+            session_id=session_id,
+            work=work,
+            now=self._clock(),
+            limit=self.limit,
+            behind=behind,
+            releases=releases,
+        )
+        done = await self.call(append)
         if done == "full":
             raise Unavailable(
                 f"the journal {self.path} is full ({self.limit:,} bytes): nothing new is accepted until the store "
@@ -97,6 +125,8 @@ class Journal:
             )
         if done == "deleted":
             raise Deleted(f"session {id_of(session_id)!r} was deleted")
+        if done == "appended":
+            self._forget_claim(session_id, releases)
         return done == "appended"
 
     async def oldest(self, count: int) -> list[Entry]:
@@ -112,9 +142,12 @@ class Journal:
             last = page[-1].place
             page = await self.call(lambda db, last=last: file.oldest(db, PAGE, refused=refused, after=last))  # type: ignore[misc]  # mypy cannot infer it
 
-    async def work_of(self, session_id: str) -> list[Entry]:
-        """The entries of a session that wait, oldest first."""
-        return await self.call(lambda db: file.work_of(db, session_id))
+    async def work_of(self, session_id: str, known: tuple[int, int] = (0, 0)) -> tuple[bool, list[Entry]]:
+        """The entries of a session that wait, oldest first; before them, whether all wait still that are known.
+
+        ``known`` is how many these are, and the place of the last one: where all wait, only later ones are given.
+        """
+        return await self.call(lambda db: file.work_of(db, session_id, known))
 
     async def records_of(self, *name: str) -> list[Record]:
         """What waits of ``("execution", id)`` or ``("history", session_id, flow_id)``, oldest first."""
@@ -125,9 +158,17 @@ class Journal:
         return await self.call(file.sessions_waiting)
 
     async def in_use(self) -> tuple[set[str], set[str]]:
-        """The sessions that work waits for, and those that processes of this machine have claimed."""
+        """The sessions that work waits for, and those that processes of this machine have claimed.
+
+        From now on `changed` tells what others change.
+        """
         now = self._clock()
-        return await self.call(lambda db: (file.sessions_waiting(db), claims.standing(db, now)))
+
+        def look(db: sqlite3.Connection) -> tuple[set[str], set[str]]:
+            self._state = db, file.state_of_others(db)
+            return file.sessions_waiting(db), claims.standing(db, now)
+
+        return await self.call(look)
 
     async def newest(self) -> list[str]:
         """The sessions that work waits for, the one first for which it was accepted last."""
@@ -164,15 +205,42 @@ class Journal:
             with writing(db):
                 return claims.claim(db, new, session_id, instead, now)
 
-        return await self.call(work)
+        grant = await self.call(work)
+        if not grant.stands:
+            self._claimed_here[session_id] = turn_id
+        return grant
+
+    def is_claimed_here(self, session_id: str) -> bool:
+        """Whether this process has claimed a session, and not given it up."""
+        return session_id in self._claimed_here
 
     async def claimed(self, session_id: str) -> Claim | None:
         """The claim that processes of this machine have on a session; see `Store.claimed`."""
         return await self.call(lambda db: claims.claimed(db, session_id, self._clock()))
 
+    def note_claim(
+        self, session_id: str, turn_id: str, note: bytes, *, seconds: float, refused: Callable[[], None]
+    ) -> None:
+        """Claim a session as `claim` does, without waiting for it; ``refused`` is called where another's stands."""
+        now, grants = self._clock(), list[Grant]()
+        new = Claim(turn_id, note, now + seconds)
+
+        def heard(_: object) -> None:
+            if grants and grants[0].stands:
+                refused()
+
+        self._claimed_here[session_id] = turn_id
+        done = self._beside.do(lambda db: grants.append(claims.claim(db, new, session_id, None, now)))
+        done.add_done_callback(heard)
+
     async def release(self, session_id: str, turn_id: str) -> None:
         """Give up a claim; see `Store.release`."""
-        await self.call(lambda db: claims.release(db, session_id, turn_id))
+        self._forget_claim(session_id, turn_id)
+        await asyncio.shield(self._beside.do(lambda db: claims.release(db, session_id, turn_id)))
+
+    def _forget_claim(self, session_id: str, turn_id: str | None) -> None:
+        if turn_id is not None and self._claimed_here.get(session_id) == turn_id:
+            del self._claimed_here[session_id]
 
     @property
     def exists(self) -> bool:
@@ -184,8 +252,8 @@ class Journal:
 
         This waits for the disk. It has a connection of its own, so that who appends waits for the end of it only.
         """
-        log = _stamp(self._paths[1])
-        if log is None or log[1] < LONG_LOG:
+        _, log = self._file.stamps()
+        if log is None or log.size < LONG_LOG:
             return
         beside = SqliteFile(self.path, file.prepare, busy_seconds=TIDY_SECONDS)
         try:
@@ -194,21 +262,21 @@ class Journal:
             await beside.close()
 
     def changed(self) -> bool:
-        """Whether the file may be another one than at the last call of this, whoever wrote it.
+        """Whether others may have changed the file since the last call of this.
 
         Cheap, and off by as much as the file system's clock ticks; between two ticks it does not look again.
         """
         if (moment := time.monotonic()) - self._looked < TICK_SECONDS:
             return False
         self._looked = moment
-        seen = _stamp(self._paths[0]), _stamp(self._paths[1])
+        seen = self._file.stamps()
         changed = seen != self._seen and seen[0] is not None
         self._seen = seen
         return changed
 
     def look_again(self) -> None:
         """Have the next call of `changed` take the file for another one."""
-        self._seen, self._looked = None, 0.0
+        self._seen, self._looked, self._state = None, 0.0, None
 
     @asynccontextmanager
     async def replaying(self) -> AsyncIterator[bool]:
@@ -246,15 +314,7 @@ def _checkpoint(db: sqlite3.Connection) -> None:
     """Bring the log into the file, and have it begin anew.
 
     While others append all the time, one that holds up nobody never gets to the end; the second one holds them up
-    for the little that is left.
+    for the little that is left. It leaves no log behind: one that is long would be taken for one to be brought in.
     """
     db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    db.execute("PRAGMA wal_checkpoint(RESTART)")
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116  # at each save; Path.stat takes several times as long
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -14,7 +14,7 @@ from ..jsontext import decode, encode
 from ..session.times import seconds
 from ..stores import Change, Record, sqlite_claims
 from ..stores.names import parts_of
-from ..stores.sqlite_transaction import writing
+from ..stores.sqlite_transaction import reading, writing
 
 VERSION = 2
 
@@ -127,6 +127,8 @@ def prepare(db: sqlite3.Connection, path: str) -> None:
             if _version(db) < VERSION:  # another process may have made it since, and claimed something in it
                 for statement in _TABLES:
                     db.execute(statement)
+    for statement in _INDEXES:
+        db.execute(statement)
 
 
 def _version(db: sqlite3.Connection) -> int:
@@ -134,14 +136,21 @@ def _version(db: sqlite3.Connection) -> int:
     return int(version)
 
 
+# Files of earlier versions have other indexes; those versions do not mind these.
+_INDEXES = (
+    # It tells what waits without a look at the entries themselves, where ``refused`` stands behind their data.
+    "CREATE INDEX IF NOT EXISTS by_state ON entries (session_id, refused)",
+    "CREATE INDEX IF NOT EXISTS deletions ON entries (session_id) WHERE kind = 'deletion'",
+    "DROP INDEX IF EXISTS by_session",
+    "DROP INDEX IF EXISTS records_by_place",
+)
+
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS entries (
         place INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, kind TEXT NOT NULL,
         accepted_at REAL NOT NULL, data BLOB NOT NULL, refused TEXT)""",
-    "CREATE INDEX IF NOT EXISTS by_session ON entries (session_id)",
     # Which records an entry brings, so that one of them is found without reading all that waits.
     "CREATE TABLE IF NOT EXISTS records (name BLOB, place INTEGER, PRIMARY KEY (name, place)) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS records_by_place ON records (place)",
     "CREATE TABLE IF NOT EXISTS totals (bytes INTEGER NOT NULL)",
     *sqlite_claims.TABLES,
     "INSERT INTO totals SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM totals)",
@@ -150,10 +159,18 @@ _TABLES = (
 
 
 def append(
-    db: sqlite3.Connection, session_id: str, work: Work, *, now: float, limit: int, behind: bool
+    db: sqlite3.Connection,
+    session_id: str,
+    work: Work,
+    *,
+    now: float,
+    limit: int,
+    behind: bool,
+    releases: str | None = None,
 ) -> Appended:
     """Add work at the end; with ``behind``, only if other work of its session waits already.
 
+    ``releases`` is the turn whose claim is given up with it, if any.
     A journal that would have more than ``limit`` bytes is left alone, and a session whose deletion waits is
     not gone on with.
     """
@@ -168,6 +185,8 @@ def append(
         if size + len(data) > limit:
             return "full"
         put(db, [Entry(None, session_id, kind, now, data)])
+        if releases is not None:
+            sqlite_claims.release(db, session_id, releases)
     return "appended"
 
 
@@ -178,14 +197,17 @@ def put(db: sqlite3.Connection, entries: Iterable[Entry]) -> None:
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
             (entry.place, entry.session_id, entry.kind, entry.accepted_at, entry.data, entry.refused),
         )
-        names = [(name_of(record.kind, *_ids(record)), done.lastrowid) for record in entry.records]
-        db.executemany("INSERT OR IGNORE INTO records VALUES (?, ?)", names)
+        db.executemany("INSERT OR IGNORE INTO records VALUES (?, ?)", _names(entry, done.lastrowid))
         db.execute("UPDATE totals SET bytes = bytes + ?", (len(entry.data),))
 
 
 def name_of(*parts: str) -> bytes:
     """What a record is found by: its kind, and its id or the ids of its session and flow."""
     return encode(list(parts))
+
+
+def _names(entry: Entry, place: int | None) -> list[tuple[bytes, int | None]]:
+    return [(name_of(record.kind, *_ids(record)), place) for record in entry.records]
 
 
 def _ids(record: Record) -> tuple[str, ...]:
@@ -195,8 +217,8 @@ def _ids(record: Record) -> tuple[str, ...]:
 def _deleted_since(db: sqlite3.Connection, change: Change) -> bool:
     """Whether a deletion waits that came after the change's conversation began."""
     row = db.execute(
-        f"SELECT {_COLUMNS} FROM entries WHERE session_id = ? AND kind = 'deletion' AND refused IS NULL"  # noqa: S608
-        " ORDER BY place DESC LIMIT 1",
+        f"SELECT {_COLUMNS} FROM entries INDEXED BY deletions"  # noqa: S608
+        " WHERE session_id = ? AND kind = 'deletion' AND refused IS NULL ORDER BY place DESC LIMIT 1",
         (change.session_id,),
     ).fetchone()
     work = Entry(*row).work if row else None
@@ -210,9 +232,24 @@ def _waiting_for(db: sqlite3.Connection, session_id: str) -> bool:
     return row is not None
 
 
+def state_of_others(db: sqlite3.Connection) -> int:
+    """Another number after another connection has changed the file."""
+    (number,) = db.execute("PRAGMA data_version").fetchone()
+    return int(number)
+
+
+# From one session to the next: a SELECT DISTINCT would go through all entries.
+_SESSIONS = """WITH RECURSIVE each_one (name) AS (
+    SELECT min(session_id) FROM entries WHERE refused IS NULL
+    UNION ALL
+    SELECT (SELECT min(session_id) FROM entries WHERE refused IS NULL AND session_id > name)
+    FROM each_one WHERE name IS NOT NULL
+) SELECT name FROM each_one WHERE name IS NOT NULL"""
+
+
 def sessions_waiting(db: sqlite3.Connection) -> set[str]:
     """The sessions that work waits for."""
-    return {name for (name,) in db.execute("SELECT DISTINCT session_id FROM entries WHERE refused IS NULL")}
+    return {name for (name,) in db.execute(_SESSIONS)}
 
 
 def newest_waiting(db: sqlite3.Connection) -> list[str]:
@@ -264,13 +301,18 @@ def oldest(db: sqlite3.Connection, count: int, *, refused: bool = False, after: 
     return [Entry(*row) for row in rows]
 
 
-def work_of(db: sqlite3.Connection, session_id: str) -> list[Entry]:
-    """The entries of a session that wait, oldest first."""
-    rows = db.execute(
-        f"SELECT {_COLUMNS} FROM entries WHERE session_id = ? AND refused IS NULL ORDER BY place",  # noqa: S608
-        (session_id,),
-    )
-    return [Entry(*row) for row in rows]
+def work_of(db: sqlite3.Connection, session_id: str, known: tuple[int, int] = (0, 0)) -> tuple[bool, list[Entry]]:
+    """The entries of a session that wait, oldest first.
+
+    Who has seen so many up to a place is told before them whether all are still there, and then gets only others.
+    """
+    count, place = known
+    of_session = "FROM entries WHERE session_id = ? AND refused IS NULL AND place"
+    with reading(db):
+        (left,) = db.execute(f"SELECT count(*) {of_session} <= ?", (session_id, place)).fetchone()
+        behind = place if left == count else 0
+        rows = db.execute(f"SELECT {_COLUMNS} {of_session} > ? ORDER BY place", (session_id, behind))
+        return left == count, [Entry(*row) for row in rows]
 
 
 def records_of(db: sqlite3.Connection, name: bytes) -> list[Record]:
@@ -289,7 +331,7 @@ def remove(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:
         for entry in entries:
             cursor = db.execute("DELETE FROM entries WHERE place = ?", (entry.place,))
             if cursor.rowcount:
-                db.execute("DELETE FROM records WHERE place = ?", (entry.place,))
+                db.executemany("DELETE FROM records WHERE name = ? AND place = ?", _names(entry, entry.place))
                 db.execute("UPDATE totals SET bytes = bytes - ?", (len(entry.data),))
 
 

@@ -69,12 +69,12 @@ class JournalledStore(Store):
 
     async def write(self, change: Change, *, limit: int) -> Mark:
         waits = await self.replayer.holds(change.session_id)
-        if waits and await self._queue_up(change.session_id, _to_wait(change)):
+        if waits and await self._queue_up(change.session_id, _to_wait(change), releases=change.releases):
             return pending_mark(change)
         try:
             mark = await self.inner.write(change, limit=limit)
         except Unavailable as error:
-            await self._accept(change.session_id, _to_wait(change), error)
+            await self._accept(change.session_id, _to_wait(change), error, releases=change.releases)
             return pending_mark(change)
         self.knowledge.wrote(change, mark)
         if change.releases is not None:
@@ -110,18 +110,23 @@ class JournalledStore(Store):
             await self._accept(session_id, work, error)
             return False
 
-    async def _queue_up(self, session_id: str, work: Work) -> bool:
-        """Put work behind earlier work of its session, if such waits in the journal; whether it did."""
+    async def _queue_up(self, session_id: str, work: Work, *, releases: str | None = None) -> bool:
+        """Put work behind earlier work of its session, if such waits in the journal; whether it did.
+
+        ``releases`` is the turn that gives up what it has claimed here with that, if any.
+        """
         if not await self.replayer.holds(session_id):
             return False
         accepted = self.replayer.accepted(session_id)
-        if await self._append(session_id, work, behind=True):
+        if await self._append(session_id, work, behind=True, releases=releases):
             return True
         self.replayer.release(session_id, accepted)
         return False
 
-    async def _accept(self, session_id: str, work: Work, reason: Unavailable) -> None:
-        """Put work into the journal.
+    async def _accept(
+        self, session_id: str, work: Work, reason: Unavailable, *, releases: str | None = None
+    ) -> None:
+        """Put work into the journal; for ``releases`` see `_queue_up`.
 
         Raises:
             Unavailable: that cannot be done either; says why both fail.
@@ -129,16 +134,22 @@ class JournalledStore(Store):
         """
         self.replayer.refusal = reason
         with _also(reason):
-            await self._append(session_id, work)
+            await self._append(session_id, work, releases=releases)
 
-    async def _append(self, session_id: str, work: Work, *, behind: bool = False) -> bool:
+    async def _append(
+        self, session_id: str, work: Work, *, behind: bool = False, releases: str | None = None
+    ) -> bool:
+        if releases is not None:
+            self.claims.ends(session_id, releases)
         try:
-            appended = await self.journal.append(session_id, work, behind=behind)
+            appended = await self.journal.append(session_id, work, behind=behind, releases=releases)
         except asyncio.CancelledError:  # the caller is gone; the work may get in all the same
             self.replayer.hold(session_id)
             raise
         if appended:
             self.replayer.hold(session_id)
+            if releases is not None:
+                self.claims.given_up(session_id, releases)
         return appended
 
     async def recent(self, limit: int, owner: str = "") -> list[Listed]:
@@ -364,7 +375,7 @@ class JournalledStore(Store):
 
 
 def _to_wait(change: Change) -> Change:
-    """A change for the journal. What is accepted is not refused later: it has no fence, and gives up no claim."""
+    """A change for the journal. What is accepted is not refused later: it has no fence, and releases nothing."""
     return replace(change, fence=0, releases=None)
 
 

@@ -24,7 +24,7 @@ from ..stores.sqlite_file import SqliteFile
 from ..stores.writing import new_lines
 from . import known_file as file
 from .journal import Journal
-from .journal_file import Deletion
+from .journal_file import Deletion, Entry
 
 T = TypeVar("T")
 
@@ -39,11 +39,35 @@ class Recalled:
     waits: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """What comes of the state of a session and of the work that waits for it.
+
+    ``count`` entries of the journal are in it, the last of which has this ``place``.
+    """
+
+    base: Stored | None
+    stored: Stored | None
+    count: int = 0
+    place: int = 0
+    waits: bool = False
+
+    def with_entry(self, entry: Entry) -> _Folded:
+        """The same with one more."""
+        work, stored, waits = entry.work, self.stored, self.waits
+        if isinstance(work, Change):
+            stored, waits = after(stored, work), True
+        elif isinstance(work, Deletion):
+            stored, waits = None, True
+        return _Folded(self.base, stored, self.count + 1, entry.place or 0, waits)
+
+
 class LocalKnowledge:
     """The sessions that were read or written on this machine lately: their heads and last turns.
 
     What this process saw is in memory at once, and on disk, for the others, a moment later and off the way of
-    the callers. To what is known, the work that waits in the journal is added.
+    the callers. To what is known, the work that waits in the journal is added; what came of that is kept, so that a
+    session costs the same however much of it waits.
 
     Args:
         journal: beside whose entries it is kept.
@@ -59,6 +83,8 @@ class LocalKnowledge:
         self._sessions = sessions
         self._delay = delay
         self._states: OrderedDict[str, Stored] = OrderedDict()
+        self._folded: OrderedDict[str, _Folded] = OrderedDict()
+        self._of_others: OrderedDict[str, tuple[object, Stored | None]] = OrderedDict()  # with the file's stamps
         self._new: set[str] = set()
         self._writer: asyncio.Task[None] | None = None
 
@@ -91,25 +117,43 @@ class LocalKnowledge:
 
     async def recall(self, session_id: str) -> Recalled:
         """The session as it is known here, with the work that waits in the journal."""
-        works = await self._works_of(session_id)  # first: what is replayed meanwhile is then among what was stored
-        stored = await self.last_stored(session_id)
-        for work in works:
-            stored = after(stored, work) if isinstance(work, Change) else None
-        return Recalled(stored, waits=bool(works))
+        folded = self._folded.get(session_id)
+        # The work first: what is replayed meanwhile is then among what was stored.
+        all_wait, entries = await self._work_of(session_id, folded)
+        base = await self.last_stored(session_id)
+        if folded is None or not all_wait or _extent(folded.base) != _extent(base):
+            if folded is not None and all_wait:
+                _, entries = await self._work_of(session_id)
+                base = await self.last_stored(session_id)
+            folded = _Folded(base, base)
+        for entry in entries:
+            folded = folded.with_entry(entry)
+        self._keep(self._folded, session_id, folded)
+        return Recalled(folded.stored, folded.waits)
 
-    async def _works_of(self, session_id: str) -> list[Change | Deletion]:
+    async def _work_of(self, session_id: str, folded: _Folded | None = None) -> tuple[bool, list[Entry]]:
+        known = (folded.count, folded.place) if folded is not None else (0, 0)
         if not self._journal.exists:
-            return []
-        works = [entry.work for entry in await self._journal.work_of(session_id)]
-        return [work for work in works if isinstance(work, Change | Deletion)]
+            return known == (0, 0), []
+        return await self._journal.work_of(session_id, known)
 
     async def last_stored(self, session_id: str) -> Stored | None:
         """The last state of a session that the store is known to have had."""
         mine = self._states.get(session_id)
         if not self._file.may_be_there:
             return mine
-        others = await self._ask(lambda db: file.get(db, session_id))
-        return max((state for state in (mine, others) if state is not None), key=_age, default=None)
+        stamps = self._file.stamps()
+        known = self._of_others.get(session_id)
+        if known is None or known[0] != stamps:
+            known = stamps, await self._ask(lambda db: file.get(db, session_id))
+            self._keep(self._of_others, session_id, known)
+        return max((state for state in (mine, known[1]) if state is not None), key=_age, default=None)
+
+    def _keep(self, kept: OrderedDict[str, T], session_id: str, what: T) -> None:
+        kept[session_id] = what
+        kept.move_to_end(session_id)
+        if len(kept) > self._sessions:
+            kept.popitem(last=False)
 
     async def recent(self, limit: int, owner: str) -> list[Listed]:
         """The sessions of an owner that are known here, last used first."""
@@ -132,16 +176,18 @@ class LocalKnowledge:
 
     async def forget(self, session_id: str) -> None:
         """Know nothing of a session any more."""
-        self._states.pop(session_id, None)
+        for kept in (self._states, self._folded, self._of_others):
+            kept.pop(session_id, None)
         self._new.discard(session_id)
         if self._file.may_be_there:
             await self._ask(lambda db: file.forget(db, session_id))
 
     async def erase(self, owner: str) -> None:
         """Know nothing of what an owner has any more."""
-        for name in [name for name in self._states if parts_of(name)[0] == owner]:
-            del self._states[name]
-            self._new.discard(name)
+        for kept in (self._states, self._folded, self._of_others):
+            for name in [name for name in kept if parts_of(name)[0] == owner]:
+                del kept[name]
+        self._new = {name for name in self._new if parts_of(name)[0] != owner}
         moment = time.time()
         await self._ask(lambda db: file.erase(db, owner, moment))
 
@@ -173,10 +219,7 @@ class LocalKnowledge:
         dropped = max(len(stored.lines) - self._turns, 0)
         if dropped or not isinstance(stored.lines, list):
             stored = replace(stored, lines=list(stored.lines[dropped:]), start=stored.start + dropped)
-        self._states[session_id] = stored
-        self._states.move_to_end(session_id)
-        if len(self._states) > self._sessions:
-            self._states.popitem(last=False)
+        self._keep(self._states, session_id, stored)
         self._new.add(session_id)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_later(), context=Context())
@@ -190,6 +233,10 @@ class LocalKnowledge:
             await self.write_down()
         except StoreError as error:  # it costs only what could be read during an outage
             log.warning("local copies are not written: %s", error)
+
+
+def _extent(stored: Stored | None) -> tuple[str, int] | None:
+    return (stored.mark.version, stored.start) if stored is not None else None
 
 
 def _age(stored: Stored) -> tuple[float, int]:

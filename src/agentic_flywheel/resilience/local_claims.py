@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from ..errors import StoreError
 from ..stores import Claim, Grant
@@ -19,24 +23,16 @@ TIDY_EVERY = 256  # claims; some 4 MB of the journal's log
 
 @dataclass(slots=True)
 class _Held:
-    """A claim of this process, and what is still to be done to note it."""
+    """A claim of this process.
 
-    granted: bool = False  # by the store
-    timer: asyncio.TimerHandle | None = None
-    noting: asyncio.Task[None] | None = None
+    Attributes:
+        granted: by the store.
+        state: whether the journal has it (or will, by the time that it does what it is asked for next), is to have
+            it soon, or has nothing to do with it any more.
+    """
 
-    @property
-    def waits(self) -> bool:
-        """Whether it is to be noted later."""
-        return self.timer is not None and self.noting is None
-
-    async def settle(self) -> None:
-        """See to it that nothing is noted later, or just now."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        if self.noting is not None:
-            await asyncio.wait((self.noting,))
+    granted: bool = False
+    state: Literal["fresh", "noted", "over"] = "fresh"
 
 
 class LocalClaims:
@@ -50,6 +46,9 @@ class LocalClaims:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._held: dict[tuple[str, str], _Held] = {}  # by session and turn
+        self._fresh: deque[tuple[float, _Held, Callable[[], None]]] = deque()  # when each is to be noted, and how
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._silent_since: float | None = None
         self._tidying: asyncio.Task[None] | None = None
         self._released = 0
@@ -77,8 +76,7 @@ class LocalClaims:
     ) -> Grant:
         """Claim a session here; granted, too, where the journal cannot be used. For the rest see `Store.claim`."""
         renews = self.has(session_id, turn_id)
-        held = self._held.setdefault((session_id, turn_id), _Held())
-        await held.settle()
+        self._held.setdefault((session_id, turn_id), _Held()).state = "noted"
         try:
             grant = await self._journal.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
         except StoreError:
@@ -108,16 +106,44 @@ class LocalClaims:
             known.granted = True
             return
         held = self._held[session_id, turn_id] = _Held(granted=True)
+        until = time.monotonic() + 2 * AGREED_AFTER
 
-        def begin() -> None:
-            work = self._note(session_id, turn_id, note, seconds)
-            held.noting = asyncio.create_task(work, context=Context())
+        def again() -> None:
+            """One that stands in the way may be about to be given up for this one; see `agree`."""
+            if held.state == "noted" and time.monotonic() < until:
+                held.state = "fresh"
+                self._note_soon(held, note_it)
 
-        held.timer = asyncio.get_running_loop().call_later(NOTED_AFTER, begin)
+        note_it = partial(self._journal.note_claim, session_id, turn_id, note, seconds=seconds, refused=again)
+        self._note_soon(held, note_it)
 
-    async def _note(self, session_id: str, turn_id: str, note: bytes, seconds: float) -> None:
-        with suppress(StoreError):
-            await self._journal.claim(session_id, turn_id, note, seconds=seconds)
+    def _note_soon(self, held: _Held, note_it: Callable[[], None]) -> None:
+        self._enter_loop()
+        self._fresh.append((time.monotonic() + NOTED_AFTER, held, note_it))
+        if self._timer is None:
+            self._wait()
+
+    def _enter_loop(self) -> None:
+        """Start afresh in a new event loop: a timer belongs to the one that made it."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._timer = loop, None
+            self._fresh.clear()
+
+    def _wait(self) -> None:
+        delay = max(self._fresh[0][0] - time.monotonic(), 0.0)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._note_what_is_due)
+
+    def _note_what_is_due(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        while self._fresh and self._fresh[0][0] <= now:
+            _, held, note_it = self._fresh.popleft()
+            if held.state == "fresh":
+                held.state = "noted"
+                note_it()
+        if self._fresh:
+            self._wait()
 
     async def claimed(self, session_id: str) -> Claim | None:
         """The claim that a process of this machine has on a session."""
@@ -129,14 +155,26 @@ class LocalClaims:
     async def release(self, session_id: str, turn_id: str) -> None:
         """Give up a claim of this process. One that cannot be given up ends by itself."""
         held = self._held.pop((session_id, turn_id), None)
-        waited = held is None or held.waits
-        if held is not None:
-            await held.settle()
-        if waited:
+        if held is None:
             return
-        with suppress(StoreError):
-            await self._journal.release(session_id, turn_id)
-        self._tidy_beside()
+        is_noted, held.state = held.state == "noted", "over"
+        if is_noted:
+            with suppress(StoreError):
+                await self._journal.release(session_id, turn_id)
+            self._tidy_beside()
+
+    def ends(self, session_id: str, turn_id: str) -> None:
+        """Have the claim of a turn that ends not be noted any more, if it is not yet."""
+        held = self._held.get((session_id, turn_id))
+        if held is not None and held.state == "fresh":
+            held.state = "over"
+
+    def given_up(self, session_id: str, turn_id: str) -> None:
+        """Note that the claim of a turn that `ends` is in the journal no more, and need not be taken out there."""
+        held = self._held.get((session_id, turn_id))
+        if held is not None and held.state == "noted":
+            held.state = "over"
+            self._tidy_beside()
 
     def _tidy_beside(self) -> None:
         """Have the journal's log begun anew now and then: each claim makes it longer."""
@@ -150,11 +188,9 @@ class LocalClaims:
 
     async def close(self) -> None:
         """Note nothing any more, and wait for what is under way."""
-        here = asyncio.get_running_loop()
-        for held in self._held.values():
-            if held.timer is not None:
-                held.timer.cancel()
-                held.timer = None
-        under_way = [self._tidying, *(held.noting for held in self._held.values())]
-        if tasks := [task for task in under_way if task is not None and task.get_loop() is here]:
-            await asyncio.wait(tasks)
+        if self._timer is not None and self._loop is asyncio.get_running_loop():
+            self._timer.cancel()
+        self._timer = None
+        self._fresh.clear()
+        if self._tidying is not None and self._tidying.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait((self._tidying,))

@@ -100,7 +100,7 @@ def _readable(aside: Path) -> tuple[list[Entry], int]:
 def _places(db: sqlite3.Connection) -> Iterable[int]:
     """The places of all entries, from the index, or from both ends of the table where that is damaged itself."""
     try:
-        return sorted(place for (place,) in db.execute("SELECT place FROM entries INDEXED BY by_session"))
+        return sorted(place for (place,) in db.execute("SELECT place FROM entries INDEXED BY by_state"))
     except sqlite3.DatabaseError:
         first, last = (_end(db, order) for order in ("ASC", "DESC"))
         if first is None and last is None:

@@ -122,7 +122,7 @@ class Replayer:
     async def may_be_claimed(self, session_id: str) -> bool:
         """Whether a process of this machine may have claimed a session in the journal."""
         await self.holds(session_id)
-        return self.is_at_work or session_id in self._claimed
+        return self.is_at_work or session_id in self._claimed or self._journal.is_claimed_here(session_id)
 
     @property
     def _is_looking(self) -> bool:
