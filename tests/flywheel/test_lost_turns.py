@@ -14,9 +14,9 @@ import pytest
 
 from agentic_flywheel import Flywheel
 from agentic_flywheel.backends import presence
-from agentic_flywheel.backends.recent import Recent
 from agentic_flywheel.errors import FlowFailed, FlowUnsettled
 from agentic_flywheel.flywheel import rehydration
+from agentic_flywheel.recent import Recent
 from agentic_flywheel.session import Execution
 from tests.flywheel.conftest import Open
 from tests.support.flow_servers import (

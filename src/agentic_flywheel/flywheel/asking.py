@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from ..backends import Answer, Flow, FlowRegistry, Question
-from ..backends.recent import Recent
 from ..errors import FlowFailed, FlywheelError, SessionNotFound, StoreError, UnknownFlow
 from ..manager import Found, Loaded, Saved, SessionManager
+from ..recent import Recent
 from ..session import Execution, InFlight, UniversalSession
 from .once import Busy, Gate, turn_id_for
 from .open_question import OpenQuestions, forget_open

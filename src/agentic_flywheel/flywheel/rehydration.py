@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..backends import Flow, Question, Replay
-from ..backends.recent import Recent
 from ..manager import SessionManager
+from ..recent import Recent
 from ..session import History, Turn, parse_time
 from ..session.times import format_time
 from .budget import can_be_told, size_of, within

@@ -12,6 +12,7 @@ from ..codec import encode_head, later, merge_heads, missing
 from ..commit import Committed
 from ..errors import BadInput, Sealed
 from ..jsontext import decode, encode
+from ..recent import Recent
 from ..secrecy import Form
 from ..session import History, Turn, UniversalSession
 from ..session.fingerprint import fingerprint
@@ -78,9 +79,32 @@ def origin_of(session: UniversalSession, store: Store) -> Origin:
     return origin
 
 
-def remember(session: UniversalSession, store: Store, stored: Stored) -> UniversalSession:
-    """The session, just loaded from a store."""
-    session.origin = Origin(store, session.id, stored.mark, stored.head, session.history, stored.shared_by)
+class OwnHeads:
+    """The heads that this process encoded last. One that is loaded again need not be encoded to see that it stayed.
+
+    Of any other head nobody knows whether it would be encoded, and masked, as it is.
+    """
+
+    def __init__(self) -> None:
+        self._made: Recent[tuple[int, Form]] = Recent()
+
+    def made(self, session_id: str, head: bytes, form: Form) -> None:
+        """Note that a head was made in a form."""
+        self._made.put(session_id, (hash(head), form))
+
+    def has(self, session_id: str, head: bytes, form: Form) -> bool:
+        """Whether a session's head was made here, in this form."""
+        return self._made.get(session_id) == (hash(head), form)
+
+
+def remember(
+    session: UniversalSession, store: Store, stored: Stored, form: Form, heads: OwnHeads
+) -> UniversalSession:
+    """The session, just loaded from a store in a form."""
+    origin = Origin(store, session.id, stored.mark, stored.head, session.history, stored.shared_by)
+    if heads.has(session.id, stored.head, form):
+        origin.seen, origin.form = fingerprint(session), form
+    session.origin = origin
     return session
 
 

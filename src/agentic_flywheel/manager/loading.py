@@ -9,7 +9,7 @@ from ..errors import Damaged, Newer, Sealed, StoreError, Unreadable
 from ..session import UniversalSession
 from ..stores import Store, Stored
 from ..stores.owned import acting_as
-from .changes import remember
+from .changes import OwnHeads, remember
 from .forms import Forms
 from .owners import is_whose_name_it_bears
 from .results import Loaded
@@ -18,9 +18,10 @@ from .results import Loaded
 class Loader:
     """Makes sessions of what is read from a store; they remember that store."""
 
-    def __init__(self, store: Store, forms: Forms) -> None:
+    def __init__(self, store: Store, forms: Forms, heads: OwnHeads) -> None:
         self._store = store
         self._forms = forms
+        self._heads = heads
 
     async def loaded(self, session_id: str, reading: Awaitable[Stored | None]) -> Loaded:
         """What comes of reading a session: never an error of the store."""
@@ -47,7 +48,9 @@ class Loader:
         else:
             form = await self._forms.of_stored(session_id, stored)
         session = decode_session(session_id, stored, form)
-        return remember(session, self._store, stored) if is_whose_name_it_bears(session, stored) else None
+        if not is_whose_name_it_bears(session, stored):
+            return None
+        return remember(session, self._store, stored, form, self._heads)
 
 
 def left_alone(session_id: str, error: Exception) -> str:

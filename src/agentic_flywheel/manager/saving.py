@@ -12,7 +12,7 @@ from ..config import Limits, TimesToLive
 from ..errors import Conflict, Fenced, TooLarge, Unavailable
 from ..session import Execution, InFlight, UniversalSession, check_session_id
 from ..stores import Change, Store
-from .changes import Draft, Origin, adopt, draft_of, reseal, rewrites
+from .changes import Draft, Origin, OwnHeads, adopt, draft_of, reseal, rewrites
 from .executions import Executions
 from .forms import Forms
 from .owners import refuse_reader, sign
@@ -26,13 +26,20 @@ class Saver:
     """
 
     def __init__(
-        self, own: Store, forms: Forms, turns: TurnsInFlight, executions: Executions, limits: Limits
+        self,
+        own: Store,
+        forms: Forms,
+        turns: TurnsInFlight,
+        executions: Executions,
+        limits: Limits,
+        heads: OwnHeads,
     ) -> None:
         self._own = own
         self._forms = forms
         self._turns = turns
         self._executions = executions
         self._limits = limits
+        self._heads = heads
         self.large: dict[str, int] = {}
 
     async def save(
@@ -101,7 +108,10 @@ class Saver:
             older = await self._older(session)
         kept = ttl if session.ttl_seconds is None else session.ttl_seconds
         form = await self._forms.to_write(session.id, anew=origin.mark is None)
-        return draft_of(session, origin, older, ttl=kept, form=form)
+        draft = draft_of(session, origin, older, ttl=kept, form=form)
+        if draft.change.head is not origin.head:
+            self._heads.made(session.id, draft.change.head, form)
+        return draft
 
     async def _older(self, session: UniversalSession) -> Sequence[bytes]:
         stored = await self._own.read(session.id, touch=False)

@@ -19,7 +19,7 @@ from ..stores import Store, Stored
 from ..stores.deadline import within
 from ..stores.owned import OwnedStore
 from ..tracing import span, traced
-from .changes import origin_of, stand_in
+from .changes import OwnHeads, origin_of, stand_in
 from .executions import Executions
 from .forms import Forms
 from .health import health_of
@@ -74,8 +74,9 @@ class SessionManager:
         self.forms = Forms(self.mask, vault)
         self.turns = TurnsInFlight(self.own, self.forms)
         self._executions = Executions(self.own, self.forms)
-        self._saver = Saver(self.own, self.forms, self.turns, self._executions, self.limits)
-        self._loader = Loader(store, self.forms)
+        heads = OwnHeads()
+        self._saver = Saver(self.own, self.forms, self.turns, self._executions, self.limits, heads)
+        self._loader = Loader(store, self.forms, heads)
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,16 +6,16 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from ..codec import merge_heads, missing
 from ..errors import Damaged, StoreError
+from ..recent import Recent
 from ..session.times import seconds
 from ..stores import Change, Listed, Mark, Stored
 from ..stores.base import new_version
@@ -82,9 +82,10 @@ class LocalKnowledge:
         self._turns = turns
         self._sessions = sessions
         self._delay = delay
-        self._states: OrderedDict[str, Stored] = OrderedDict()
-        self._folded: OrderedDict[str, _Folded] = OrderedDict()
-        self._of_others: OrderedDict[str, tuple[object, Stored | None]] = OrderedDict()  # with the file's stamps
+        self._states: Recent[Stored] = Recent(sessions)
+        self._folded: Recent[_Folded] = Recent(sessions)
+        self._of_others: Recent[tuple[object, Stored | None]] = Recent(sessions)  # with the file's stamps
+        self._kept: tuple[Recent[Any], ...] = (self._states, self._folded, self._of_others)
         self._new: set[str] = set()
         self._writer: asyncio.Task[None] | None = None
 
@@ -92,7 +93,7 @@ class LocalKnowledge:
         """Note a state that the store gave; ``known`` is an earlier one, where another process knows it."""
         mine = self._states.get(session_id)
         if mine is not None and mine.mark.version == stored.mark.version and mine.start <= stored.start:
-            self._states.move_to_end(session_id)
+            self._states.used(session_id)
             return
         known = known or mine
         if len(stored.lines) < self._turns and known is not None and known.mark.epoch == stored.mark.epoch:
@@ -128,7 +129,7 @@ class LocalKnowledge:
             folded = _Folded(base, base)
         for entry in entries:
             folded = folded.with_entry(entry)
-        self._keep(self._folded, session_id, folded)
+        self._folded.put(session_id, folded)
         return Recalled(folded.stored, folded.waits)
 
     async def _work_of(self, session_id: str, folded: _Folded | None = None) -> tuple[bool, list[Entry]]:
@@ -146,14 +147,8 @@ class LocalKnowledge:
         known = self._of_others.get(session_id)
         if known is None or known[0] != stamps:
             known = stamps, await self._ask(lambda db: file.get(db, session_id))
-            self._keep(self._of_others, session_id, known)
+            self._of_others.put(session_id, known)
         return max((state for state in (mine, known[1]) if state is not None), key=_age, default=None)
-
-    def _keep(self, kept: OrderedDict[str, T], session_id: str, what: T) -> None:
-        kept[session_id] = what
-        kept.move_to_end(session_id)
-        if len(kept) > self._sessions:
-            kept.popitem(last=False)
 
     async def recent(self, limit: int, owner: str) -> list[Listed]:
         """The sessions of an owner that are known here, last used first."""
@@ -176,24 +171,25 @@ class LocalKnowledge:
 
     async def forget(self, session_id: str) -> None:
         """Know nothing of a session any more."""
-        for kept in (self._states, self._folded, self._of_others):
-            kept.pop(session_id, None)
+        for kept in self._kept:
+            kept.drop(session_id)
         self._new.discard(session_id)
         if self._file.may_be_there:
             await self._ask(lambda db: file.forget(db, session_id))
 
     async def erase(self, owner: str) -> None:
         """Know nothing of what an owner has any more."""
-        for kept in (self._states, self._folded, self._of_others):
-            for name in [name for name in kept if parts_of(name)[0] == owner]:
-                del kept[name]
+        for kept in self._kept:
+            for name in kept.names():
+                if parts_of(name)[0] == owner:
+                    kept.drop(name)
         self._new = {name for name in self._new if parts_of(name)[0] != owner}
         moment = time.time()
         await self._ask(lambda db: file.erase(db, owner, moment))
 
     async def write_down(self) -> None:
         """Bring what is new to disk."""
-        states = {name: self._states[name] for name in self._new if name in self._states}
+        states = {name: stored for name in self._new if (stored := self._states.get(name)) is not None}
         self._new.clear()
         if states:
             await self._ask(lambda db: file.put(db, states, self._sessions))
@@ -219,7 +215,7 @@ class LocalKnowledge:
         dropped = max(len(stored.lines) - self._turns, 0)
         if dropped or not isinstance(stored.lines, list):
             stored = replace(stored, lines=list(stored.lines[dropped:]), start=stored.start + dropped)
-        self._keep(self._states, session_id, stored)
+        self._states.put(session_id, stored)
         self._new.add(session_id)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_later(), context=Context())

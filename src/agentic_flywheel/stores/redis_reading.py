@@ -10,7 +10,7 @@ from . import redis_scripts as scripts
 from .base import Stored
 from .redis_keys import Keys
 from .redis_lane import Command
-from .redis_lately import Lifetimes
+from .redis_lifetimes import Lifetimes
 from .redis_pieces import PIECE, read_rest
 from .redis_pipe import Carrier
 

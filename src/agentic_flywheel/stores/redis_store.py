@@ -18,7 +18,7 @@ from .base import Change, Claim, Grant, Listed, Mark, Record, Stored
 from .names import name_of
 from .redis_client import raise_translated
 from .redis_lane import Command
-from .redis_lately import Lifetimes
+from .redis_lifetimes import Lifetimes
 from .redis_pipe import Carrier
 from .redis_reading import FIRST_LOOK, SessionReader, read_answer
 from .redis_records import RedisRecords, expiry
@@ -49,7 +49,7 @@ class RedisStore(RedisUpkeep):
         lifetimes = Lifetimes(clock)
         self._reader = SessionReader(self._pipe, self._keys, lifetimes)
         self._records = RedisRecords(self._pipe, self._keys)
-        self._writer = SessionWriter(self._pipe, self._keys, self._records, self._index, lifetimes, self.sweeper)
+        self._writer = SessionWriter(self._pipe, self._keys, self._records, self._placer, lifetimes, self.sweeper)
 
     def read(
         self, session_id: str, *, last: int | None = None, after: int | None = None, touch: bool = True
@@ -67,6 +67,7 @@ class RedisStore(RedisUpkeep):
         return bool([raise_translated(answer) for answer in answers][1])
 
     async def recent(self, limit: int, owner: str = "") -> list[Listed]:
+        await self._placer.place()
         found: list[Listed] = []
         place = 0
         while len(found) < limit:

@@ -13,7 +13,7 @@ from .names import PRINCIPAL, parts_of
 from .redis_carriers import carrier as carrier_to
 from .redis_client import without_password
 from .redis_facts import facts_of, together
-from .redis_index import Index
+from .redis_index import Index, Placer
 from .redis_keys import Keys
 from .redis_lane import Command
 from .redis_pipe import Carrier
@@ -33,6 +33,7 @@ class RedisUpkeep(Store):
         self._keys = Keys(prefix)
         self._pipe = carrier or carrier_to(url)
         self._index = Index(self._keys.index)
+        self._placer = Placer(self._pipe, self._index)
         self.sweeper = Sweeper(self._pipe, self._keys, self._index)
 
     async def names(self, kind: Kind) -> AsyncIterator[tuple[str, ...]]:
@@ -106,6 +107,7 @@ class RedisUpkeep(Store):
             await self.sweeper.sweep(owner, await self._pipe.one(*self._index.page(owner, 0, number)))
 
     async def erase(self, owner: str) -> int:
+        await self._placer.place()
         await self._pipe.one("DEL", self._index.key(owner))
         erased = 0
         for kind in _ERASED:
@@ -125,4 +127,5 @@ class RedisUpkeep(Store):
 
     async def close(self) -> None:
         await self.sweeper.close()
+        await self._placer.close()
         await self._pipe.close()

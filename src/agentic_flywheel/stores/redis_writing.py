@@ -16,10 +16,10 @@ from . import redis_scripts as scripts
 from .base import Change, Mark
 from .names import parts_of
 from .redis_client import raise_translated, translate
-from .redis_index import Index
+from .redis_index import Placer
 from .redis_keys import Keys
 from .redis_lane import Command
-from .redis_lately import Lifetimes
+from .redis_lifetimes import Lifetimes
 from .redis_pipe import Carrier
 from .redis_records import RedisRecords
 from .redis_sweep import Sweeper
@@ -34,16 +34,23 @@ WRITTEN_SECONDS = 60  # that it may lie there, if nobody puts it in its place
 class SessionWriter:
     """Writes sessions, and what is kept beside them in the same round trip.
 
-    ``index`` and ``lifetimes`` are exact to a second: a save that follows another closely is one command.
+    The index and ``lifetimes`` are exact to a second. An append is one command, but for what is kept beside it.
     """
 
     def __init__(
-        self, pipe: Carrier, keys: Keys, records: RedisRecords, index: Index, lifetimes: Lifetimes, sweeper: Sweeper
+        self,
+        pipe: Carrier,
+        keys: Keys,
+        records: RedisRecords,
+        placer: Placer,
+        lifetimes: Lifetimes,
+        sweeper: Sweeper,
     ) -> None:
         self._pipe = pipe
         self._keys = keys
         self._records = records
-        self._index = index
+        self._placer = placer
+        self._index = placer.index
         self._lifetimes = lifetimes
         self._sweeper = sweeper
 
@@ -60,19 +67,15 @@ class SessionWriter:
             self._keys.session(change.session_id), *_append_arguments(change, base, mark, limit, renews=renews)
         )
         beside = [self._records.command(record) for record in change.records]
-        lags = self._index.lags(change.session_id, change.last_active)
-        if lags:
-            beside.append(self._index.put(change.session_id, change.last_active))
         place = len(beside)
         answers = await self._pipe.run([*beside, append, *self._finishing(change)])
         if change.records:
             await self._records.heed(change.records, answers)
-        if lags and not isinstance(answers[place - 1], Exception):
-            self._index.was_put(change.session_id, change.last_active)
         answer = answers[place]
         if not isinstance(answer, int):
             self._lifetimes.forget(change.session_id)
             raise _refusal(answer, change, limit)
+        self._placer.used(change.session_id, change.last_active)
         if renews:
             self._lifetimes.began(change.session_id, change.ttl)
         if change.releases is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentic_flywheel.stores.redis_lately import REMEMBERED, Lately, Lifetimes
+from agentic_flywheel.stores.redis_lifetimes import Lifetimes
 from tests.stores.worlds import Clock
 
 WEEK = 7 * 24 * 3600
@@ -42,11 +42,3 @@ def test_what_is_gone_is_not_known() -> None:
     lifetimes.began("s", WEEK)
     lifetimes.forget("s")
     assert lifetimes.is_due("s", WEEK)
-
-
-def test_only_what_was_used_last_is_remembered() -> None:
-    lately: Lately[int] = Lately()
-    for number in range(REMEMBERED + 1):
-        lately.note(str(number), number)
-    assert lately.get("0") is None
-    assert lately.get(str(REMEMBERED)) == REMEMBERED
