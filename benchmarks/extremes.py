@@ -56,12 +56,16 @@ class Extremes:
 
     async def _timed(self, what: str, work: Callable[[], Awaitable[object]]) -> None:
         """Print what it took: what the work says, else the time of it all; and what Redis noted."""
-        if self.client is not None:
-            await self.client.slowlog_reset()
+        await self._forget()
         begun = time.perf_counter()
         told = await work()
         took = told if isinstance(told, str) else f"{(time.perf_counter() - begun) * 1000:,.1f} ms"
         print(f"{what:58}{took:>12}  {await self._held():>24}", flush=True)
+
+    async def _forget(self) -> None:
+        """Have Redis note what takes long from now on."""
+        if self.client is not None:
+            await self.client.slowlog_reset()
 
     async def _held(self) -> str:
         """The command that held Redis up for longest."""
@@ -134,6 +138,7 @@ class Extremes:
     async def _outgrown(self) -> str:
         session = UniversalSession(backend="custom")
         await self._fill(session, 200, "a" * MB, 4)
+        await self._forget()
         session.context["grows"] = "c" * 10_000
         begun = time.perf_counter()
         await self._save(session)

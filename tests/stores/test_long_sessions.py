@@ -13,7 +13,7 @@ from agentic_flywheel.manager import SessionManager
 from agentic_flywheel.session import UniversalSession
 from agentic_flywheel.stores import Change, Mark, Store
 from agentic_flywheel.stores.redis_pieces import PIECE
-from tests.stores.sessions import create, following, line
+from tests.stores.sessions import create, following, found, head_of, line
 from tests.stores.worlds import RedisWorld, World
 
 BIG = 100_000_000
@@ -72,6 +72,26 @@ async def test_a_long_session_that_is_rewritten_while_it_is_read_is_one_or_the_o
     stored = await reading
     assert stored is not None
     assert stored.lines in (old, new)
+
+
+async def test_a_head_that_outgrows_its_block_again_and_again(redis_world: RedisWorld) -> None:
+    """What is moved for it is the whole session, so it gets the more room, the longer the session is."""
+    store, raw = redis_world.store, redis_world.raw
+    change, mark = await create_long(store)
+
+    async def moved() -> int:
+        return int((await raw.info("commandstats"))["cmdstat_setrange"]["calls"])
+
+    begun = await moved()
+    for number in range(1, 9):
+        head = head_of(context={"notes": "n" * 12_000 * number})
+        change = following(change, mark, TURNS + number, head=head)
+        mark = await store.write(change, limit=BIG)
+        stored = await found(store, last=number)
+        assert (stored.head, stored.mark.total) == (head, TURNS + number)
+        assert stored.lines == [line(TURNS + each) for each in range(1, number + 1)]
+    pieces = mark.size // 1024**2 + 1
+    assert await moved() - begun <= pieces + 8 * 2, "it was moved once, in pieces of a megabyte"
 
 
 async def test_a_listing_tells_the_size(world: World) -> None:

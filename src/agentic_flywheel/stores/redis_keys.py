@@ -4,7 +4,7 @@
 ``<prefix>:session:<id>``             a session, one JSON object (see `redis_layout`)
 ``<prefix>:execution:<id>``           an execution, one JSON object
 ``<prefix>:history:<id>:<flow>``      the executions of one flow in one session, a JSON array
-``<prefix>:index``                    sorted set of session ids by last use, for listing; exact to a second, written up to 50 ms after a save
+``<prefix>:index``                    sorted set of session ids by last use, for listing; to a second, 50 ms late
 ``<prefix>:share:<reader>:<id>``      whose session it is that this reader may read
 ``<prefix>:claim:<id>``               the turn that is run in a session, and until when it has the right to
 ``<prefix>:damaged:<id>:<time>``      what was no session document and stood in the way of one, for 30 days

@@ -3,12 +3,13 @@
 -- a copy of it all in Lua would take many times as long.
 -- KEYS: the session
 -- ARGV: 1 version that the writer saw  2 front to write, to the end of the slot  3 rest of the head, or '' if it stays
---       4 room that this head wants  5 end of the document: the turn lines, with what stands before, between and behind
+--       4 room that this head wants at least  5 end of the document: the turn lines, with what stands before, between and behind
 --       6 greatest size in bytes  7 fence of the writer's claim, 0 none
 --       8 time to live in seconds, 0 none  9 '1' if it begins again; else it only is not to have been taken away
 --       10 size that the writer saw, 0 if it does not know
 -- Gives the size, or {'changed'}, {'absent'}, {'fenced'} or {'full', size}
 local PIECE = 1048576
+local BLOCK = 512
 local key, new, rest, tail, fence = KEYS[1], ARGV[2], ARGV[3], ARGV[5], tonumber(ARGV[7])
 
 local front = call('GETRANGE', key, 0, FRONT - 1)
@@ -29,7 +30,8 @@ end
 
 local head = place
 if rest ~= '' and FRONT + SLOT + #rest > head then
-  head = tonumber(ARGV[4])
+  -- What is moved is all that stands behind it, so that is to be rarer the more it is: a hundredth of it is room, too.
+  head = math.max(tonumber(ARGV[4]), math.ceil((FRONT + SLOT + #rest + size / 100) / BLOCK) * BLOCK)
 end
 local moved = head - place
 local wanted = stop + #tail + moved
