@@ -1,6 +1,7 @@
 """Sessions for commands to work on."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis import Redis
@@ -8,6 +9,13 @@ from redis import Redis
 from agentic_flywheel import SessionManager, UniversalSession
 from agentic_flywheel.config import Settings
 from agentic_flywheel.wiring import open_manager
+from tests.support.servers import Kind
+
+
+@pytest.fixture(scope="session", params=["redis-server"])
+def kv_kind(request: pytest.FixtureRequest) -> Kind:
+    """One kind of server: it is the stores that speak to it, and their tests run on both."""
+    return cast(Kind, request.param)
 
 
 @pytest.fixture(autouse=True)

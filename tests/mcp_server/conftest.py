@@ -58,9 +58,9 @@ def environ(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(params=["sqlite", "valkey_server", "redis_server"])
+@pytest.fixture(params=["sqlite", "redis_server"])
 def any_store(request: pytest.FixtureRequest, environ: Mapping[str, str]) -> dict[str, str]:
-    """The same, on every store that outlives a process."""
+    """The same, on every store that outlives a process; on Valkey the tests of the stores run."""
     if request.param == "sqlite":
         return dict(environ)
     url = request.getfixturevalue(request.param).url
