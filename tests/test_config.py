@@ -266,6 +266,7 @@ WRONG_FLOWS = [
     ("target = 'a:b'\nparameters = { a = 1 }", r"flows\.x\.parameters is for flows on a server"),
     ("server = 'mine'\nbackend = 'custom'", r"flows\.x\.backend is 'custom'; leave it out: .*'flowise'"),
     ("server = 'mine'\nbackend = 'langflow'", r"flows\.x\.backend is 'langflow'; leave it out: .*'flowise'"),
+    ("server = 'mine'\nturns = 5", r"flows\.x\.turns is for Python functions"),
     ("server = 'mine'\ntarget = 'a:b'", r"flows\.x\.target is for Python functions"),
     ("server = 'mine'\napi = 'run'", r"flows\.x\.api is for langflow, and its server has 'flowise'"),
     ("server = 'langs'\napi = 'v2'", r"flows\.x\.api is 'v2'; it is 'run' or 'workflow'"),

@@ -35,7 +35,6 @@ server = "studio"
 description = "Creative orientation"
 keywords = ["vision", "tension"]
 timeout = 5.0
-turns = -1
 idempotent = true
 ttl = { execution = 60, history = 0 }
 replay_turns = 3
@@ -47,6 +46,7 @@ server = "local"
 [flows.mine]
 target = "tests.support.flows:echo"
 keywords = ["echo"]
+turns = -1
 idempotent = true
 ttl = { execution = 7 }
 """
@@ -70,11 +70,12 @@ def test_flows_are_what_their_settings_say(settings: Settings, monkeypatch: pyte
     ]
     csv2507, chat, mine = (flows.get(name) for name in ("csv2507", "chat", "mine"))
     assert (csv2507.description, csv2507.keywords) == ("Creative orientation", ("vision", "tension"))
-    assert (csv2507.timeout, csv2507.turns, csv2507.idempotent) == (5.0, None, True)
+    assert (csv2507.timeout, csv2507.idempotent) == (5.0, True)
     assert (csv2507.execution_ttl, csv2507.history_ttl) == (60, 0)
     assert (csv2507.replay_turns, csv2507.replay_bytes) == (3, 1000)
-    assert (chat.timeout, chat.turns, chat.idempotent, chat.keywords) == (120.0, 50, False, ())
+    assert (chat.timeout, chat.idempotent, chat.keywords) == (120.0, False, ())
     assert (chat.execution_ttl, chat.history_ttl) == (None, None)
+    assert mine.turns is None
     assert (mine.keywords, mine.idempotent, mine.execution_ttl, mine.history_ttl) == (("echo",), True, 7, None)
 
 

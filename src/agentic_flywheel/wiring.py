@@ -194,8 +194,8 @@ def _flow(
     }
     made: Flow
     if flow.server is None:
-        turns = None if flow.turns < 0 else flow.turns
-        made = PythonFlow(name, load_function(flow.target, name), turns=turns, **options)
+        seen = {} if flow.turns is None else {"turns": None if flow.turns < 0 else flow.turns}
+        made = PythonFlow(name, load_function(flow.target, name), **seen, **options)
     elif isinstance(server := servers[flow.server], ConfigError):
         made = UnreadyFlow(name, settings.backend_of(flow), str(server), **options)
     else:

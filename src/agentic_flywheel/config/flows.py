@@ -50,7 +50,8 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A flow: ``[flows.NAME]``.
 
     It is a Python function, named by ``target`` as ``module:function``, or runs on a ``server``, which knows it
-    as ``flow``. ``timeout`` is in seconds. ``turns`` is how many of the newest turns a function is given (-1: all).
+    as ``flow``. ``timeout`` is in seconds. ``turns`` is how many of the newest turns a function is given (-1: all,
+    None: as `Flow` says).
     ``replay_turns`` and ``replay_bytes`` limit what a server is told again that it lacks of a conversation.
     """
 
@@ -61,7 +62,7 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
     keywords: tuple[str, ...] = ()
     timeout: float = 120.0
-    turns: int = 50
+    turns: int | None = None
     idempotent: bool = False
     stream: bool = False
     api: str | None = None
@@ -130,6 +131,8 @@ def _server_flow_problems(flow: FlowSettings, server: ServerSettings) -> Problem
         yield "backend", f"is {flow.backend!r}; leave it out: its server has {server.backend!r}"
     if flow.target:
         yield "target", "is for Python functions, and this flow names a server; its id there goes into flow"
+    if flow.turns is not None:
+        yield "turns", "is for Python functions: a server has the turns itself; for what it lacks see replay_turns"
     if flow.api is not None and server.backend != "langflow":
         yield "api", f"is for langflow, and its server has {server.backend!r}; leave it out"
     if flow.api not in (None, "run", "workflow"):
@@ -139,7 +142,7 @@ def _server_flow_problems(flow: FlowSettings, server: ServerSettings) -> Problem
 def _range_problems(flow: FlowSettings) -> Problems:
     if not 0 < flow.timeout < inf:
         yield "timeout", f"is {flow.timeout}; it is a number of seconds above 0"
-    if flow.turns < -1:
+    if flow.turns is not None and flow.turns < -1:
         yield "turns", f"is {flow.turns}; it is a number of turns, or -1 for all"
     for setting in ("replay_turns", "replay_bytes"):
         if getattr(flow, setting) < 0:
