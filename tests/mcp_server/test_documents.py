@@ -57,11 +57,11 @@ async def test_of_a_long_session_the_newest_turns_are_shown(server: Connection, 
     assert found["shown"] == {"turns": 120, "first": 71, "note": "the newest 50 of 120 turns"}
 
 
-@pytest.mark.parametrize("session_id", ["a/b", "../x", "a b", "ü:*", "/etc", "50%"])
-async def test_any_session_id_can_be_read(server: Connection, sessions: SessionManager, session_id: str) -> None:
-    async with sessions:
-        assert await sessions.save_session(UniversalSession(backend="custom", id=session_id))
-    assert (await document(server, session_id))["id"] == session_id
+async def test_any_session_id_can_be_read(server: Connection, sessions: SessionManager) -> None:
+    for session_id in ("a/b", "../x", "a b", "ü:*", "/etc", "50%"):
+        async with sessions:
+            assert await sessions.save_session(UniversalSession(backend="custom", id=session_id))
+        assert (await document(server, session_id))["id"] == session_id
 
 
 async def test_half_an_emoji_of_somebody_else_can_be_sent(server: Connection, sessions: SessionManager) -> None:
