@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -13,11 +13,11 @@ from ..errors import StoreError, Unavailable
 from ..stores import Backlog, Change, Claim, Grant, Listed, Mark, Record, Store, Stored
 from ..stores.base import Kind
 from ..stores.history_entries import newest_of_each
+from .claiming import Claiming, Wanted
 from .guarded_store import GuardedStore
 from .journal import Journal
 from .journal_file import Deletion, Records, Work
 from .knowledge import LocalKnowledge, pending_mark
-from .late_releases import LateReleases
 from .local_claims import LocalClaims
 from .replay import Replayer
 
@@ -39,7 +39,7 @@ class JournalledStore(Store):
         self.knowledge = LocalKnowledge(journal) if remembers else LocalKnowledge(journal, sessions=0)
         self.replayer = Replayer(inner, journal, self.knowledge, limit=limit)
         self.claims = LocalClaims(journal)
-        self._late_releases = LateReleases(inner)
+        self.claiming = Claiming(inner, self.replayer, self.claims)
 
     async def read(
         self, session_id: str, *, last: int | None = None, after: int | None = None, touch: bool = True
@@ -78,8 +78,7 @@ class JournalledStore(Store):
             return pending_mark(change)
         self.knowledge.wrote(change, mark)
         if change.releases is not None:
-            self._late_releases.forget(change.session_id, change.releases)
-            await self.claims.release(change.session_id, change.releases)
+            await self.claiming.released(change.session_id, change.releases)
         return mark
 
     async def delete(self, session_id: str, *, deleted_at: str, ttl: int) -> bool:
@@ -204,124 +203,34 @@ class JournalledStore(Store):
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
     ) -> Grant:
         """As every store. While the store is away, the processes of this machine agree among themselves."""
-        claim_here = partial(self.claims.claim, session_id, turn_id, note, seconds=seconds, instead=instead)
-        renews = self.claims.has(session_id, turn_id)
-        asks_here = renews or instead is not None or await self._is_decided_here(session_id)
-        here = await claim_here() if asks_here else None
-        if here is not None and here.stands and not renews:
-            return here
-        asked = self.inner.breaker.admits
-        try:
-            there = await self.inner.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
-        except Unavailable:
-            return await self._claim_alone(session_id, turn_id, claim_here, here, asked=asked, renews=renews)
-        if here is None and not there.stands:
-            here = await self._claimed_meanwhile(session_id, turn_id, claim_here)
-            if here is not None and here.stands:
-                return here
-        return await self._agreed(session_id, turn_id, note, seconds, here, there, renews=renews)
+
+        async def ask() -> tuple[Grant, None]:
+            return await self.inner.claim(session_id, turn_id, note, seconds=seconds, instead=instead), None
+
+        wanted = Wanted(session_id, turn_id, note, seconds, instead)
+        return (await self.claiming.claim(wanted, ask)).grant
 
     async def claim_and_read(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
     ) -> tuple[Grant, Stored | None]:
         if await self.replayer.holds(session_id):  # what waits here is newer than what the store has
             return await super().claim_and_read(session_id, turn_id, note, seconds=seconds, last=last)
-        claim_here = partial(self.claims.claim, session_id, turn_id, note, seconds=seconds)
-        here = await claim_here() if await self._is_decided_here(session_id) else None
-        if here is not None and here.stands:
-            return here, None
-        asked = self.inner.breaker.admits
-        try:
-            there, found = await self.inner.claim_and_read(session_id, turn_id, note, seconds=seconds, last=last)
-        except Unavailable as error:
-            grant = await self._claim_alone(session_id, turn_id, claim_here, here, asked=asked)
-            return grant, None if grant.stands else await self._read_here(session_id, last, None, error)
-        if here is None and not there.stands:
-            here = await self._claimed_meanwhile(session_id, turn_id, claim_here)
-            if here is not None and here.stands:
-                return here, None
-        if found is not None:
-            self.knowledge.saw(session_id, found)
-        return await self._agreed(session_id, turn_id, note, seconds, here, there), found
-
-    async def _is_decided_here(self, session_id: str) -> bool:
-        """Whether the processes of this machine are asked before the store who may have a session."""
-        return self.claims.decide or await self.replayer.may_be_claimed(session_id)
-
-    async def _claimed_meanwhile(
-        self, session_id: str, turn_id: str, claim_here: Callable[[], Awaitable[Grant]]
-    ) -> Grant | None:
-        """What comes here of a claim that the store granted, if others may have claimed it meanwhile."""
-        if not await self.replayer.may_be_claimed(session_id):
-            return None
-        here = await claim_here()
-        if here.stands:
-            try:
-                await self.inner.release(session_id, turn_id)
-            except Unavailable:
-                self._late_releases.expect(session_id, turn_id)
-        return here
-
-    async def _claim_alone(
-        self,
-        session_id: str,
-        turn_id: str,
-        claim_here: Callable[[], Awaitable[Grant]],
-        here: Grant | None,
-        *,
-        asked: bool,
-        renews: bool = False,
-    ) -> Grant:
-        """What comes of a claim that the store did not answer."""
-        self.replayer.start()
-        if asked:
-            self._late_releases.expect(session_id, turn_id)
-        waited = not renews and await self.claims.agree(session_id, turn_id)
-        return await claim_here() if waited or here is None else here
-
-    async def _agreed(
-        self,
-        session_id: str,
-        turn_id: str,
-        note: bytes,
-        seconds: float,
-        here: Grant | None,
-        there: Grant,
-        *,
-        renews: bool = False,
-    ) -> Grant:
-        """What comes of a claim that the store answered.
-
-        A turn that is being run keeps its session here, though another's claim stands in the store: that may have
-        been granted when nobody heard of it, to one that waits here for the turn's end.
-        """
-        self.claims.store_answers()
-        if there.stands and not renews:
-            await self.claims.release(session_id, turn_id)
-        elif not there.stands:
-            self.claims.granted(session_id, turn_id, note, seconds=seconds)
-        return Grant(there.fence, there.found or (here.found if here is not None else None))
+        ask = partial(self.inner.claim_and_read, session_id, turn_id, note, seconds=seconds, last=last)
+        done = await self.claiming.claim(Wanted(session_id, turn_id, note, seconds), ask)
+        if done.unanswered is not None and not done.grant.stands:
+            return done.grant, await self._read_here(session_id, last, None, done.unanswered)
+        if done.read is not None:
+            self.knowledge.saw(session_id, done.read)
+        return done.grant, done.read
 
     async def fence(self, session_id: str, fence: int) -> None:
         await self.inner.fence(session_id, fence)
 
     async def claimed(self, session_id: str) -> Claim | None:
-        here, there = await self.claims.claimed(session_id), None
-        with suppress(Unavailable):
-            there = await self.inner.claimed(session_id)
-        if there is not None and not there.ended:  # it may be the same, and has its fence from the store
-            return there
-        found = [claim for claim in (here, there) if claim is not None]
-        return max(found, key=lambda claim: (not claim.ended, claim.until), default=None)
+        return await self.claiming.claimed(session_id)
 
     async def release(self, session_id: str, turn_id: str) -> None:
-        try:
-            await self.inner.release(session_id, turn_id)
-        except Unavailable:
-            if self.claims.is_granted(session_id, turn_id) or self._late_releases.expects(session_id, turn_id):
-                self._late_releases.add(session_id, turn_id)
-        self._late_releases.forget(session_id, turn_id)
-        await self.claims.release(session_id, turn_id)
+        await self.claiming.release(session_id, turn_id)
 
     async def raw(self, session_id: str) -> bytes | None:
         return await self.inner.raw(session_id)
@@ -367,8 +276,7 @@ class JournalledStore(Store):
 
     async def close(self) -> None:
         await self.replayer.stop()
-        await self._late_releases.close()
-        await self.claims.close()
+        await self.claiming.close()
         await self.knowledge.close()
         await self.journal.close()
         await self.inner.close()
