@@ -258,6 +258,17 @@ class TestSmallWork:
         assert not (await journal.claim("s", "d", b"{}", seconds=5)).stands
         assert refused == ["b", "c"]
 
+    async def test_one_that_was_refused_is_not_held(self, journal: Journal, path: Path) -> None:
+        """Else the process would ask here for ever who has the session."""
+        other = Journal(path)
+        await other.claim("s", "theirs", b"{}", seconds=5)
+        refused = asyncio.Event()
+        journal.note_claim("s", "ours", b"{}", seconds=5, refused=refused.set)
+        assert journal.is_claimed_here("s")
+        await refused.wait()
+        assert not journal.is_claimed_here("s")
+        await other.close()
+
     async def test_many_share_one_transaction(self, journal: Journal) -> None:
         await journal.claim("s", "a", b"{}", seconds=5)
         begun: list[str] = []

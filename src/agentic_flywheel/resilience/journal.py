@@ -227,16 +227,20 @@ class Journal:
 
         def heard(_: object) -> None:
             if grants and grants[0].stands:
+                self._forget_claim(session_id, turn_id)
                 refused()
 
-        self._claimed_here[session_id] = turn_id
+        self._claimed_here.setdefault(session_id, turn_id)
         done = self._beside.do(lambda db: grants.append(claims.claim(db, new, session_id, None, now)))
         done.add_done_callback(heard)
 
     async def release(self, session_id: str, turn_id: str) -> None:
         """Give up a claim; see `Store.release`."""
         self._forget_claim(session_id, turn_id)
-        await asyncio.shield(self._beside.do(lambda db: claims.release(db, session_id, turn_id)))
+        try:
+            await asyncio.shield(self._beside.do(lambda db: claims.release(db, session_id, turn_id)))
+        except (Damaged, Newer) as error:  # the next call mends it; the claim ends by itself
+            raise Unavailable(str(error)) from error
 
     def _forget_claim(self, session_id: str, turn_id: str | None) -> None:
         if turn_id is not None and self._claimed_here.get(session_id) == turn_id:

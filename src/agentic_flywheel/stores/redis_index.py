@@ -40,8 +40,8 @@ class Index:
 
     def put(self, session_id: str, last_active: str | None) -> Command:
         """What puts a session in its place."""
-        owner, plain = parts_of(session_id)
-        return ("ZADD", self.key(owner), str(seconds(last_active)), plain)
+        (command,) = self.put_all({session_id: last_active})
+        return command
 
     def put_all(self, used: Mapping[str, str | None]) -> list[Command]:
         """What puts many sessions in their places: a command for each owner."""
