@@ -196,6 +196,30 @@ class TestPlaces:
         await works(kind, flow, session)
 
 
+class TestProxies:
+    """A proxy that the environment names."""
+
+    async def test_questions_go_by_it(
+        self, kind: Kind, connect: Connect, session: UniversalSession, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("http_proxy", kind.served.url)
+        await problem(kind.flow(connect(kind.served, "http://flows.invalid")), session)  # what is asked is no proxy
+        asked = kind.served.asked[-1]
+        assert asked.path.startswith("http://flows.invalid/")
+        assert asked.headers["host"] == "flows.invalid"
+
+    @pytest.mark.parametrize("proxy", [f"{HOST}:1", f"http://{HOST}:1"])
+    async def test_not_those_to_a_server_that_is_excepted(
+        self, kind: Kind, connect: Connect, session: UniversalSession, monkeypatch: pytest.MonkeyPatch, proxy: str
+    ) -> None:
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("http_proxy", proxy)
+        assert "cannot be reached" in str(await problem(kind.flow(connect(kind.served)), session))
+        monkeypatch.setenv("no_proxy", f"localhost,{HOST}")
+        await works(kind, kind.flow(connect(kind.served)), session)
+
+
 class TestCertificates:
     """A server that shows who it is."""
 
@@ -453,7 +477,7 @@ class TestConnections:
     ) -> None:
         """It is not waited for as long as for a flow."""
         flow = kind.flow(connect(kind.served))
-        monkeypatch.setattr(http_server, "_ASKS", httpx2.Timeout(None, read=0.05))
+        monkeypatch.setattr(http_server, "_ASKS", {"timeout": httpx2.Timeout(None, read=0.05).as_dict()})
         kind.served.silent = True
         with pytest.raises(FlowFailed, match=r"flow 'notes': the answer of .* was cut off \(ReadTimeout\); try"):
             await flow.messages("talk-1")

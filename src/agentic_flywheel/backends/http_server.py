@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
 import httpx2
@@ -26,8 +27,9 @@ CONNECTIONS = 200
 ANSWER_SECONDS = 10.0
 """How long a server may say nothing when it is asked for something; a flow that runs has its own time-out."""
 
-_RUNS = httpx2.Timeout(None, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
-_ASKS = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
+_RUNS = {"timeout": httpx2.Timeout(None, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS).as_dict()}
+_ASKS = {"timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS).as_dict()}
+_ALWAYS = {"accept-encoding": "gzip, deflate", "user-agent": "agentic-flywheel"}
 _LIMITS = httpx2.Limits(
     max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS
 )
@@ -120,9 +122,9 @@ class FlowServer:
         try:
             request = pool.request(call, self.url + call.path)
             try:
-                return await pool.client.send(request, stream=True)
+                return await pool.transport.handle_async_request(request)
             except httpx2.ConnectError:  # nothing was sent
-                return await pool.client.send(request, stream=True)
+                return await pool.transport.handle_async_request(request)
         except httpx2.PoolTimeout as error:
             raise self.problems.busy(call, CONNECTIONS, CONNECT_SECONDS) from error
         except _UNSENT as error:
@@ -135,35 +137,50 @@ class FlowServer:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None:
-            pool = self._pools[loop] = _Pool(self._trust)
+            pool = self._pools[loop] = _Pool(self.url, self._trust)
         return pool
 
     async def close(self) -> None:
         """Close the connections of this event loop; the next use opens others."""
         pool = self._pools.pop(asyncio.get_running_loop(), None)
         if pool is not None:
-            await pool.client.aclose()
+            await pool.transport.aclose()
 
 
 class _Pool:
-    """The connections of one event loop, and what they tell of the server."""
+    """The connections of one event loop, and what they tell of the server.
 
-    def __init__(self, trust: ssl.SSLContext | bool) -> None:
-        self.client = httpx2.AsyncClient(verify=trust, limits=_LIMITS, follow_redirects=False)
+    Requests go to the library's transport. Its client before that would cost each of them a tenth more, for what is
+    not wanted here: to follow redirects, to log in, to bring back cookies.
+    """
+
+    def __init__(self, url: str, trust: ssl.SSLContext | bool) -> None:
+        self.transport = httpx2.AsyncHTTPTransport(verify=trust, limits=_LIMITS, proxy=_proxy_for(url))
         self.presence = Presence()
-        self._always = dict(self.client.headers)
 
     def request(self, call: Call, url: str) -> httpx2.Request:
-        """What `AsyncClient.build_request` makes of a call, but what is the same in all calls is made once."""
+        """The request of a call."""
+        address, body = _address(url), call.body or b""
+        headers = {"host": address.netloc.decode("ascii"), **_ALWAYS, **call.headers}
+        if call.body is not None:
+            headers["content-length"] = str(len(body))
         return httpx2.Request(
             "GET" if call.body is None else "POST",
-            _address(url),
-            headers={**self._always, **call.headers},
+            address,
+            headers=headers,
             params=call.params,
-            cookies=self.client.cookies,
-            content=call.body,
-            extensions={"timeout": (_RUNS if call.runs else _ASKS).as_dict()},
+            stream=httpx2.ByteStream(body),
+            extensions=_RUNS if call.runs else _ASKS,
         )
+
+
+def _proxy_for(url: str) -> str | None:
+    """The proxy by which the environment has us reach a server; None: there is none."""
+    address, proxies = httpx2.URL(url), getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(address.netloc.decode("ascii")):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 class Reply:
@@ -247,9 +264,11 @@ class Reply:
         """
         if whole and _announced(self._response) > LARGEST_REPLY:
             raise self._problems.too_large(self._call)
-        size = 0
+        response, size = self._response, 0
+        # To look at what is not compressed as if it were costs a twelfth of a call.
+        pieces = response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
         try:
-            async for piece in self._response.aiter_bytes():
+            async for piece in pieces:
                 size += len(piece)
                 if size > LARGEST_REPLY:
                     raise self._problems.too_large(self._call)
