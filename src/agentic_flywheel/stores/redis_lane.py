@@ -11,10 +11,13 @@ from redis import exceptions as redis_errors
 
 from .deadline import current
 from .redis_client import ANSWER_SECONDS, Connection, is_of_sentinels, open_connection
-from .redis_scripts import ALL, READ, Argument
+from .redis_scripts import ALL, Argument
 from .redis_wire import Wire
 
 Command = tuple[Argument, ...]
+
+_FOLLOW = ("GETRANGE", "ZADD")
+"""Commands that read, or list, what one before them made."""
 
 
 class Lane:
@@ -112,5 +115,5 @@ def _with_followers(commands: Sequence[Command], unknown: Sequence[int]) -> list
     return [
         place
         for place, command in enumerate(commands)
-        if place in unknown or (place > unknown[0] and (READ.digest in command[:2] or command[0] == "ZADD"))
+        if place in unknown or (place > unknown[0] and command[0] in _FOLLOW)
     ]

@@ -143,10 +143,16 @@ def ttl_of(start: bytes) -> int | None:
     return int(front[6]) if front else None
 
 
+def head_end(start: bytes) -> int | None:
+    """How many bytes the front and the head take, by the first ones; None if these are not in our layout."""
+    front = _Front.of(start)
+    return front.head if front is not None else None
+
+
 def holds_head(start: bytes) -> bool:
     """Whether the first bytes of a document are in our layout and hold the whole head."""
-    front = _Front.of(start)
-    return front is not None and front.head <= len(start)
+    end = head_end(start)
+    return end is not None and end <= len(start)
 
 
 def same_place(start: bytes, now: bytes) -> bool:

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ReadOnly, StoreError
 from . import redis_layout as layout
 from . import redis_scripts as scripts
 from .base import Stored
+from .redis_client import raise_translated
+from .redis_heads import HeadSizes
 from .redis_keys import Keys
 from .redis_lane import Command
 from .redis_lifetimes import Lifetimes
 from .redis_pieces import PIECE, read_rest
 from .redis_pipe import Carrier
 
-FIRST_LOOK = 4096  # bytes read of a session for its head; most heads fit
 SPARE = 1024  # bytes that are read of a session's end beyond what its turns are thought to take
 
 
 class SessionReader:
     """Reads sessions by plain range reads where that can be: a script takes the server several times as long.
 
-    ``lifetimes`` knows of which sessions the time to live began again just now.
+    ``lifetimes`` knows of which sessions the time to live began again just now, ``heads`` how long their heads are.
     """
 
-    def __init__(self, pipe: Carrier, keys: Keys, lifetimes: Lifetimes) -> None:
+    def __init__(self, pipe: Carrier, keys: Keys, lifetimes: Lifetimes, heads: HeadSizes) -> None:
         self._pipe = pipe
         self._keys = keys
         self._lifetimes = lifetimes
+        self._heads = heads
         self._turn_size = 2048.0  # bytes; what turns took lately
 
     async def read(self, session_id: str, last: int | None, after: int | None, *, touch: bool) -> Stored | None:
@@ -53,31 +56,51 @@ class SessionReader:
         self._note(session_id, raw or b"", touched)
         return layout.parse(raw) if raw is not None else None
 
+    async def read_behind(self, first: Command, session_id: str, last: int) -> tuple[Any, Stored | None]:
+        """The answer to a command, and the session with its newest turns as it is once that was carried out."""
+        look = self._look_at_end(session_id, last, touch=self._lifetimes.is_due(session_id))
+        answer, *seen = [raise_translated(each) for each in await self._pipe.steps([first], look)]
+        stored = self._seen_at_end(session_id, last, seen)
+        if stored is None:
+            stored = await self._read_exactly(session_id, last, None, touch=True)
+        return answer, stored
+
     async def _read_end(
         self, session_id: str, last: int | None, after: int | None, *, touch: bool
     ) -> Stored | None:
         if last is not None and after is None:
-            stored = await self._guess_end(session_id, last, touch=touch)
+            look = self._look_at_end(session_id, last, touch=touch)
+            stored = self._seen_at_end(session_id, last, await self._pipe.all(look))
             if stored is not None:
                 return stored
-        wanted = (-1 if last is None else last, -1 if after is None else after, int(touch))
-        return read_answer(
-            await self._pipe.one(*scripts.READ.on(self._keys.session(session_id), *wanted)), last, after
-        )
+        return await self._read_exactly(session_id, last, after, touch=touch)
 
-    async def _guess_end(self, session_id: str, last: int, *, touch: bool) -> Stored | None:
-        """The session with its newest turns, from as many bytes as they took lately; None if those do not tell."""
+    async def _read_exactly(
+        self, session_id: str, last: int | None, after: int | None, *, touch: bool
+    ) -> Stored | None:
+        wanted = (-1 if last is None else last, -1 if after is None else after, int(touch))
+        answer = await self._pipe.one(*scripts.READ.on(self._keys.session(session_id), *wanted))
+        return _read_answer(answer, last, after)
+
+    def _look_at_end(self, session_id: str, last: int, *, touch: bool) -> list[Command]:
+        """What reads the head of a session, and as many bytes at its end as its newest turns took lately."""
         key = self._keys.session(session_id)
         size = int(last * self._turn_size * 1.25) + SPARE
-        start: Command = ("GETRANGE", key, 0, FIRST_LOOK - 1)
+        start: Command = ("GETRANGE", key, 0, self._heads.of(session_id) - 1)
         end: Command = ("GETRANGE", key, -size, -1)
         now: Command = ("GETRANGE", key, 0, layout.FRONT_SIZE - 1)  # others may have written between the two
-        head, tail, front, *touched = await self._pipe.all([start, end, now, *self._touching(key, touch=touch)])
+        return [start, end, now, *self._touching(key, touch=touch)]
+
+    def _seen_at_end(self, session_id: str, last: int, answers: Sequence[Any]) -> Stored | None:
+        """The session with its newest turns, as `_look_at_end` saw it; None if that was not enough to tell."""
+        head, tail, front, *touched = answers
         stored = layout.parse_end(head, tail, last, front)
-        if stored is not None:
-            self._note(session_id, head, touched)
-            if stored.lines:
-                self._turn_size += (sum(map(len, stored.lines)) / len(stored.lines) - self._turn_size) / 4
+        if stored is None:
+            self._heads.note(session_id, layout.head_end(head) or 0)
+            return None
+        self._note(session_id, head, touched)
+        if stored.lines:
+            self._turn_size += (sum(map(len, stored.lines)) / len(stored.lines) - self._turn_size) / 4
         return stored
 
     def _touching(self, key: str, *, touch: bool) -> list[Command]:
@@ -94,7 +117,7 @@ class SessionReader:
         return bool(size >= 0)
 
 
-def read_answer(answer: Any, last: int | None, after: int | None) -> Stored | None:
+def _read_answer(answer: Any, last: int | None, after: int | None) -> Stored | None:
     """The session, with the turns that were asked for, of what the script that reads gives."""
     match answer:
         case []:

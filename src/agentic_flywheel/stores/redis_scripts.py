@@ -41,6 +41,5 @@ ENTRY = _read("entry.lua", front=False)
 CLAIM = _read("claim.lua", front=False)
 REMOVE = _read("remove.lua", front=False)
 RELEASE = _read("release.lua", front=False)
-FINISH = _read("finish.lua")
 
-ALL = (APPEND, REPLACE, FENCE, READ, TOUCH, ENTRY, CLAIM, REMOVE, RELEASE, FINISH)
+ALL = (APPEND, REPLACE, FENCE, READ, TOUCH, ENTRY, CLAIM, REMOVE, RELEASE)

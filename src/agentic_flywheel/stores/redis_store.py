@@ -17,10 +17,11 @@ from . import redis_scripts as scripts
 from .base import Change, Claim, Grant, Listed, Mark, Record, Stored
 from .names import name_of
 from .redis_client import raise_translated
+from .redis_heads import FIRST_LOOK, HeadSizes
 from .redis_lane import Command
 from .redis_lifetimes import Lifetimes
 from .redis_pipe import Carrier
-from .redis_reading import FIRST_LOOK, SessionReader, read_answer
+from .redis_reading import SessionReader
 from .redis_records import RedisRecords, expiry
 from .redis_upkeep import PAGE, RedisUpkeep
 from .redis_writing import SessionWriter
@@ -47,9 +48,12 @@ class RedisStore(RedisUpkeep):
     ) -> None:
         super().__init__(url, prefix=prefix, carrier=carrier)
         lifetimes = Lifetimes(clock)
-        self._reader = SessionReader(self._pipe, self._keys, lifetimes)
+        heads = HeadSizes()
+        self._reader = SessionReader(self._pipe, self._keys, lifetimes, heads)
         self._records = RedisRecords(self._pipe, self._keys)
-        self._writer = SessionWriter(self._pipe, self._keys, self._records, self._placer, lifetimes, self.sweeper)
+        self._writer = SessionWriter(
+            self._pipe, self._keys, self._records, self._placer, lifetimes, heads, self.sweeper
+        )
 
     def read(
         self, session_id: str, *, last: int | None = None, after: int | None = None, touch: bool = True
@@ -135,9 +139,8 @@ class RedisStore(RedisUpkeep):
         if last is None:  # a whole one is not read by a script
             return await super().claim_and_read(session_id, turn_id, note, seconds=seconds)
         claim = self._claiming(session_id, turn_id, note, seconds, None)
-        read = scripts.READ.on(self._keys.session(session_id), last, -1, 1)
-        granted, found = [raise_translated(answer) for answer in await self._pipe.steps([claim], [read])]
-        return _grant(granted), read_answer(found, last, None)
+        granted, stored = await self._reader.read_behind(claim, session_id, last)
+        return _grant(granted), stored
 
     def _claiming(self, session_id: str, turn_id: str, note: bytes, seconds: float, instead: str | None) -> Command:
         arguments = (encode(turn_id), note, str(seconds), encode(instead), CLAIM_KEPT_SECONDS)

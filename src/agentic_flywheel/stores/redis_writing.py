@@ -16,6 +16,7 @@ from . import redis_scripts as scripts
 from .base import Change, Mark
 from .names import parts_of
 from .redis_client import raise_translated, translate
+from .redis_heads import HeadSizes
 from .redis_index import Placer
 from .redis_keys import Keys
 from .redis_lane import Command
@@ -44,6 +45,7 @@ class SessionWriter:
         records: RedisRecords,
         placer: Placer,
         lifetimes: Lifetimes,
+        heads: HeadSizes,
         sweeper: Sweeper,
     ) -> None:
         self._pipe = pipe
@@ -52,6 +54,7 @@ class SessionWriter:
         self._placer = placer
         self._index = placer.index
         self._lifetimes = lifetimes
+        self._heads = heads
         self._sweeper = sweeper
 
     def write(self, change: Change, limit: int) -> Coroutine[Any, Any, Mark]:
@@ -63,23 +66,21 @@ class SessionWriter:
     async def _append(self, change: Change, base: Mark, limit: int) -> Mark:
         mark = Mark(change.version, base.epoch, base.revision + 1, base.total + len(change.added))
         renews = self._lifetimes.is_due(change.session_id, change.ttl)
-        append = scripts.APPEND.on(
-            self._keys.session(change.session_id), *_append_arguments(change, base, mark, limit, renews=renews)
-        )
+        append = self._appending(change, _append_arguments(change, base, mark, limit, renews=renews))
         beside = [self._records.command(record) for record in change.records]
-        place = len(beside)
-        answers = await self._pipe.run([*beside, append, *self._finishing(change)])
-        if change.records:
-            await self._records.heed(change.records, answers)
-        answer = answers[place]
+        *others, answer = await self._pipe.run([*beside, append])
+        if others:
+            await self._records.heed(change.records, others)
         if not isinstance(answer, int):
             self._lifetimes.forget(change.session_id)
             raise _refusal(answer, change, limit)
         self._placer.used(change.session_id, change.last_active)
         if renews:
             self._lifetimes.began(change.session_id, change.ttl)
-        if change.releases is not None:
-            await self._finish(change, answers[place + 1 :])
+        if change.head != change.base_head:
+            self._note_head(change)
+        if change.releases is not None and not self._pipe.is_one_server:
+            await self._release(change.session_id, change.releases)
         return replace(mark, size=answer)
 
     async def _replace(self, change: Change, limit: int) -> Mark:
@@ -98,9 +99,11 @@ class SessionWriter:
             raise _refusal(answer, change, limit)
         await self._stay_deleted(change, raise_translated(buried))
         self._lifetimes.began(change.session_id, change.ttl)
+        self._note_head(change)
         if change.base is None:
             self._sweeper.created(parts_of(change.session_id)[0])
-        await self._finish(change, [])
+        if change.releases is not None:
+            await self._release(change.session_id, change.releases)
         return mark
 
     def _replacing(self, change: Change, key: str, document: bytes) -> list[Command]:
@@ -118,21 +121,22 @@ class SessionWriter:
             scripts.REPLACE.on_both(key, beside, seen, change.version, "", *arguments),
         ]
 
-    def _finishing(self, change: Change) -> list[Command]:
-        """What gives up, in the same round trip, the claim of a turn that ends with a change."""
-        if change.releases is None or not self._pipe.is_one_server:
-            return []
-        keys = self._keys.session(change.session_id), self._keys.claim(change.session_id)
-        return [scripts.FINISH.on_both(*keys, change.version, encode(change.releases))]
+    def _note_head(self, change: Change) -> None:
+        self._heads.note(change.session_id, layout.block_for(len(layout.rest_of(change.head))))
 
-    async def _finish(self, change: Change, answers: Sequence[Any]) -> None:
-        """Give the claim up now where it was not; the change is stored and does not fail with that."""
-        if change.releases is not None and list(answers) != [1]:
-            try:
-                key = self._keys.claim(change.session_id)
-                await self._pipe.one(*scripts.RELEASE.on(key, encode(change.releases)))
-            except StoreError as error:
-                log.warning("the claim of turn %s ends by itself: %s", change.releases, type(error).__name__)
+    def _appending(self, change: Change, arguments: Sequence[scripts.Argument]) -> Command:
+        """What appends; if it can name two keys, it gives up the claim of a turn that ends with the change, too."""
+        key = self._keys.session(change.session_id)
+        if change.releases is None or not self._pipe.is_one_server:
+            return scripts.APPEND.on(key, *arguments)
+        return scripts.APPEND.on_both(key, self._keys.claim(change.session_id), *arguments, encode(change.releases))
+
+    async def _release(self, session_id: str, turn_id: str) -> None:
+        """Give the claim of a turn up now; what it wrote is stored and does not fail with that."""
+        try:
+            await self._pipe.one(*scripts.RELEASE.on(self._keys.claim(session_id), encode(turn_id)))
+        except StoreError as error:
+            log.warning("the claim of turn %s ends by itself: %s", turn_id, type(error).__name__)
 
     async def _stay_deleted(self, change: Change, buried: bytes | None) -> None:
         """Take back a session that was created although it was deleted since it began.

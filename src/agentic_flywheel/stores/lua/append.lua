@@ -1,21 +1,29 @@
 -- Appends turns to a session document and replaces its head, if it is still what the writer saw. O(new bytes),
 -- but for a head that outgrows its block: then what stands behind it is moved, from the end on and in pieces, since
 -- a copy of it all in Lua would take many times as long.
--- KEYS: the session
+-- KEYS: the session; the claim, if a turn gives it up with what it writes
 -- ARGV: 1 version that the writer saw  2 front to write, to the end of the slot  3 rest of the head, or '' if it stays
 --       4 room that this head wants at least  5 end of the document: the turn lines, with what stands before, between and behind
 --       6 greatest size in bytes  7 fence of the writer's claim, 0 none
 --       8 time to live in seconds, 0 none  9 '1' if it begins again; else it only is not to have been taken away
---       10 size that the writer saw, 0 if it does not know
+--       10 size that the writer saw, 0 if it does not know  11 the turn's id, as JSON text
 -- Gives the size, or {'changed'}, {'absent'}, {'fenced'} or {'full', size}
 local PIECE = 1048576
 local BLOCK = 512
-local key, new, rest, tail, fence = KEYS[1], ARGV[2], ARGV[3], ARGV[5], tonumber(ARGV[7])
+local key, claim, new, rest, tail, fence = KEYS[1], KEYS[2], ARGV[2], ARGV[3], ARGV[5], tonumber(ARGV[7])
+
+local function give_up_claim()
+  local found = claim and call('GET', claim)
+  if found and string.match(found, '^{"until":[%d.]+,"fence":%d+,"turn_id":("[^"]*")') == ARGV[11] then
+    call('DEL', claim)
+  end
+end
 
 local front = call('GETRANGE', key, 0, FRONT - 1)
 local size = call('STRLEN', key)
 if version_in(front) ~= ARGV[1] then
   if version_in(front) == version_in(new) and is_front(front) then -- this very write was here before; its answer was lost
+    give_up_claim()
     return size
   end
   return { (size > 0 or call('EXISTS', key) == 1) and 'changed' or 'absent' }
@@ -56,4 +64,5 @@ call('SETRANGE', key, 0, start)
 if ARGV[9] == '1' or (ARGV[8] ~= '0' and call('PTTL', key) < 0) then
   expire(key, tonumber(ARGV[8]))
 end
+give_up_claim()
 return wanted
