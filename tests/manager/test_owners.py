@@ -12,6 +12,7 @@ from agentic_flywheel import SessionManager, UniversalSession
 from agentic_flywheel.config import Limits
 from agentic_flywheel.errors import BadInput, SessionNotFound
 from agentic_flywheel.manager import hand_over, share
+from agentic_flywheel.manager.keeping import RENEW_SECONDS
 from agentic_flywheel.manager.owners import OWNER
 from agentic_flywheel.session import InFlight, new_id
 from agentic_flywheel.session.principal import principal_of
@@ -63,6 +64,28 @@ async def test_what_is_another_s_is_not_there(sessions: SessionManager, stranger
         assert (await sessions.load_execution(turn)) is not None
         assert len(await sessions.load_history(session.id, "flow")) == 1
         assert await sessions.turns.look(session.id) is not None
+
+
+async def test_turns_that_last_keep_their_claims_each_in_its_owner_s_name(
+    world: World, sessions: SessionManager
+) -> None:
+    """One timer renews the claims of all, and the next one for whom it is renewed need not be the first."""
+
+    async def lasts(principal: str) -> None:
+        session, turn = await begun(sessions, principal), InFlight(new_id("turn"), "a long question", "flow")
+        with acting_as(principal):
+            assert await sessions.turns.claim(session.id, turn) is None
+            async with sessions.turns.kept(session.id, turn):
+                claimed = await sessions.own.claimed(session.id)
+                await world.wait(1)  # some have a clock of their own
+                await asyncio.sleep(RENEW_SECONDS + 0.2)
+                renewed = await sessions.own.claimed(session.id)
+            assert claimed is not None
+            assert renewed is not None
+            assert renewed.until > claimed.until + RENEW_SECONDS / 4
+            assert await sessions.own.claimed(session.id) is None
+
+    await asyncio.gather(lasts(ANNA), lasts(BEN), lasts(NOBODY))
 
 
 @STRANGERS

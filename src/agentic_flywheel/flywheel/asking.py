@@ -127,7 +127,7 @@ class Asker:
             Busy, _AnotherFlow: it is not certain that this is the flow to ask, and it matters, or is not.
         """
         turn = InFlight(turn_id_for(session_id, request.key), request.question, flow.id)
-        passing = self._gate.passing(
+        passed = await self._gate.passed(
             session_id,
             turn,
             last=flow.turns,
@@ -136,9 +136,9 @@ class Asker:
             waits=certain,
             seen=seen,
         )
-        async with passing as passed:
-            if passed.earlier is not None:
-                return self._repeated(session_id, passed.earlier)
+        if passed.earlier is not None:
+            return self._repeated(session_id, passed.earlier)
+        async with self._sessions.turns.kept(session_id, turn):
             session = await self._session(session_id, flow, passed.loaded)
             if not certain and self._flows.choose(None, session.current_flow_id) is not flow:
                 raise _AnotherFlow

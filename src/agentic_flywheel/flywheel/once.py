@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -62,8 +61,7 @@ class Gate:
         self._records = records
         self._settler = settler
 
-    @asynccontextmanager
-    async def passing(
+    async def passed(
         self,
         session_id: str,
         turn: InFlight,
@@ -73,8 +71,10 @@ class Gate:
         idempotent: bool,
         waits: bool = True,
         seen: Found | None = None,
-    ) -> AsyncIterator[Passed]:
-        """Wait until it is the turn's turn, and keep the session for it; or give the execution that answers it.
+    ) -> Passed:
+        """Wait until it is the turn's turn, and claim the session for it; or give the execution that answers it.
+
+        Whoever calls this keeps the claim (`TurnsInFlight.kept`), which gives it up in the end.
 
         Args:
             session_id: the session that is to be claimed.
@@ -95,11 +95,7 @@ class Gate:
             answering = {turn.turn_id: False} if keyed else {}
             self._note_the_same(turn, seen, answering)
             passed = await self._claim(session_id, turn, last, answering, idempotent, waits)
-        if passed.earlier is not None:
-            yield Passed(_answered(passed.earlier))
-            return
-        async with self._sessions.turns.kept(session_id, turn):
-            yield passed
+        return passed if passed.earlier is None else Passed(_answered(passed.earlier))
 
     async def found(self, session_id: str) -> Found | None:
         """The turn that is being run in a session, or that was begun last and never finished; None if not known."""

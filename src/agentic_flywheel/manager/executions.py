@@ -26,12 +26,10 @@ class Executions:
         self, session: UniversalSession, turns: Iterable[Turn], given: Iterable[Execution], ttl: TimesToLive
     ) -> list[Record]:
         """What is stored beside new turns that name a flow: their executions, or ``given`` ones of the same ids."""
-        executions = {
-            turn.id: Execution.of_turn(turn, session.id, session.backend)
-            for turn in turns
-            if isinstance(turn.id, str) and isinstance(turn.flow_id, str)
-        }
-        executions |= {execution.id: execution for execution in given}
+        executions = {execution.id: execution for execution in given}
+        for turn in turns:
+            if isinstance(turn.id, str) and isinstance(turn.flow_id, str) and turn.id not in executions:
+                executions[turn.id] = Execution.of_turn(turn, session.id, session.backend)
         return [record for execution in executions.values() for record in await self._records(execution, ttl)]
 
     async def _records(self, execution: Execution, ttl: TimesToLive) -> list[Record]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from ..codec import decode_note, encode_note
 from ..errors import Damaged, Sealed, StoreError
 from ..session import InFlight
 from ..stores import Claim, Grant, Store, Stored
 from .forms import Forms
+from .keeping import Keeper, Kept
 
 log = logging.getLogger(__name__)
 
 CLAIM_SECONDS = 6.0  # a claim that is not renewed ends: its process is dead, or cut off
-RENEW_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class TurnsInFlight:
         self._store = store
         self._forms = forms
         self._held: dict[str, tuple[str, int]] = {}  # by turn id: holder and fence
-        self._kept: dict[str, _Kept] = {}  # by holder
+        self._keeper = Keeper(self._renew, self.release)
 
     async def claim(self, session_id: str, turn: InFlight) -> Found | None:
         """Note a turn as running, if the session is free; else what stands in the way.
@@ -126,20 +123,9 @@ class TurnsInFlight:
         claim, fence = await self._store.claimed(session_id), self.fence_of(turn_id)
         return claim is not None and not claim.ended and claim.fence == fence > 0
 
-    @asynccontextmanager
-    async def kept(self, session_id: str, turn: InFlight) -> AsyncIterator[None]:
-        """Keep a claim for as long as the block runs, then release it."""
-        kept = self._kept[turn.holder] = _Kept(partial(self._renew, session_id, turn))
-        try:
-            yield
-        finally:
-            del self._kept[turn.holder]
-            if not kept.is_over:
-                await asyncio.shield(self._end(session_id, turn, kept))
-
-    async def _end(self, session_id: str, turn: InFlight, kept: _Kept) -> None:
-        await kept.stop()
-        await self.release(session_id, turn)
+    def kept(self, session_id: str, turn: InFlight) -> Kept:
+        """Keeps a claim for as long as a block runs, then releases it."""
+        return Kept(self._keeper, session_id, turn)
 
     async def _renew(self, session_id: str, turn: InFlight) -> None:
         try:
@@ -149,7 +135,7 @@ class TurnsInFlight:
 
     async def ending(self, turn: InFlight) -> str | None:
         """Renew the claim of a turn no more; what a write has to release to give it up. None if it is not kept."""
-        kept = self._kept.get(turn.holder)
+        kept = self._keeper.of(turn)
         if kept is None:
             return None
         await kept.stop()
@@ -158,8 +144,8 @@ class TurnsInFlight:
     def ended(self, turn: InFlight) -> None:
         """Note that the claim of a turn was given up by a write."""
         self._forget(turn)
-        if turn.holder in self._kept:
-            self._kept[turn.holder].is_over = True
+        if (kept := self._keeper.of(turn)) is not None:
+            kept.is_over = True
 
     def _forget(self, turn: InFlight) -> None:
         if self._held.get(turn.turn_id, ("", 0))[0] == turn.holder:
@@ -184,34 +170,3 @@ class TurnsInFlight:
         except (Damaged, Sealed):  # or its key was erased, with the session that it was in
             return None
         return Found(turn, running=not claim.ended and not turn.is_orphaned, until=claim.until)
-
-
-class _Kept:
-    """A claim that is renewed from time to time, until it is over."""
-
-    def __init__(self, renew: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.is_over = False
-        self._renew = renew
-        self._renewal: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._wait()
-
-    def _wait(self) -> None:
-        # No task of its own: most turns are over before the first renewal.
-        self._timer = asyncio.get_running_loop().call_later(RENEW_SECONDS, self._begin)
-
-    def _begin(self) -> None:
-        self._renewal = asyncio.create_task(self._renew_and_wait())
-
-    async def _renew_and_wait(self) -> None:
-        await self._renew()
-        if self._timer is not None:
-            self._wait()
-
-    async def stop(self) -> None:
-        """Renew it no more. A renewal under way is waited for: one that came late would claim the session again."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._renewal is not None:
-            await asyncio.wait((self._renewal,))
