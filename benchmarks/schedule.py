@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from .contestants import FLOOR, Entry
+from .contestants import OURS, Entry
 from .crew import Answer, Crew, Failed
 from .environments import interpreter, versions
 from .plan import LATENCIES, Plan
@@ -72,7 +72,13 @@ class Schedule:
         for measure in LATENCIES:
             await self._go_round(measure, length, ready)
         if length == self.plan.lengths[0]:
-            await self._go_round("ping", length, [crew for crew in ready if crew.entry.name == FLOOR])
+            await self._time_small([crew for crew in ready if crew.entry.name == OURS])
+
+    async def _time_small(self, crews: Sequence[Crew]) -> None:
+        """What a small session takes against PING."""
+        for _ in range(self.plan.rounds):
+            for crew in crews:
+                await self._measure(crew, "small", 1, self.plan.rounds, repeat=self.plan.calls)
 
     async def _prepare(self, crew: Crew, length: int) -> bool:
         """Make a contestant's sessions; if it cannot, none of its latencies at this length can be measured."""

@@ -88,10 +88,10 @@ class Worker:
         calls = (lambda c=c: load(c) for c in islice(cycle(self.opened), repeat))
         return await _timed(calls, seconds)
 
-    async def ping(self, repeat: int, seconds: float) -> Sequence[float]:
-        """How long a PING took, for the floor."""
-        conversation: Any = self.opened[0]
-        return await _timed((conversation.ping for _ in range(repeat)), seconds)
+    async def small(self, repeat: int) -> Sequence[float]:
+        """What a small session takes, in PINGs; for ours."""
+        ours: Any = self.contestant
+        return [await ours.small(repeat)]
 
     async def crowd(self, label: str, sessions: int, turns_each: int, seconds: float) -> Sequence[float]:
         """Turns per second, once, over sessions that are written at the same time."""

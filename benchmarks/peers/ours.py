@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Any
+
+import redis.asyncio
 
 from agentic_flywheel import Loaded, SessionManager, UniversalSession
 from agentic_flywheel.integrations.redis_manager import RedisSessionManager
 
+from ..example import Call, in_turn, save_and_load
 from ..turns import Turn
 from .base import Contestant, Conversation
 
@@ -24,6 +28,7 @@ class Ours(Contestant):
     flow: str | None = None
 
     def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
         self.manager: SessionManager = RedisSessionManager(url=url, state_dir=folder / f"state-{next(_states)}")
         self.counted = 0
 
@@ -44,6 +49,13 @@ class Ours(Contestant):
         fresh = loaded.state == "absent"
         session = UniversalSession(id=session_id, backend="custom") if fresh else _truly(loaded)
         return OurConversation(self.manager, session, self.flow)
+
+    async def small(self, repeat: int) -> float:
+        """What it takes to save and load a small session, against a PING with the library's client: p50 to p50."""
+        async with redis.asyncio.from_url(self.url) as client:
+            calls: dict[str, Call] = {"ping": client.ping, "small": lambda: save_and_load(self.manager)}
+            times = await in_turn(calls, repeat)
+        return median(times["small"]) / median(times["ping"])
 
     async def settled(self) -> int:
         """Wait until the journal is empty; a turn that went through it was accepted before it was stored."""

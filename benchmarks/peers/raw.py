@@ -57,10 +57,6 @@ class RawListConversation(Conversation):
         """Parse each line."""
         return answers_of_lines(loaded)
 
-    async def ping(self) -> None:
-        """PING: what no call can be cheaper than."""
-        await self.client.ping()
-
 
 class RawString(RawList):
     """A session is a string with a turn a line: APPEND, GET, GETRANGE."""
