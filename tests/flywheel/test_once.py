@@ -25,7 +25,16 @@ from agentic_flywheel.session import InFlight
 from agentic_flywheel.stores import redis_scripts as scripts
 from tests.conftest import start_or_report
 from tests.flywheel.asker import flywheel_at
-from tests.resilience.outage import Outage, guard_of, journalled, outage_on, until, until_open, until_replayed
+from tests.resilience.outage import (
+    Outage,
+    guard_of,
+    journalled,
+    nobody_replays,
+    outage_on,
+    until,
+    until_open,
+    until_replayed,
+)
 from tests.stores.test_sqlite import ROOT
 from tests.support.servers import Server
 from tests.support.values import questions
@@ -432,6 +441,51 @@ class TestWhileRedisIsAway:
         await until_gone(outage, f"agentic_flywheel:claim:{session_id}")  # one that only ended would still be told
         await until_replayed(flywheel.sessions)
         assert questions(await flywheel.sessions.require(session_id)) == ["why"]
+
+    async def test_a_turn_that_was_held_up_and_cannot_be_written(self, askers: Askers, outage: Outage) -> None:
+        """Its process stood still while Redis was there; that it is away now does not let it come behind others."""
+        session_id = await new_session(askers)
+        late = await askers.start(session_id, "late", "key")
+        await askers.begun()
+        late.send_signal(signal.SIGSTOP)
+        try:
+            askers.go()
+            following = askers.open()
+            assert (await following.ask("next", session_id=session_id)).saved.outcome == "stored"
+            outage.proxy.blackhole()
+        finally:
+            late.send_signal(signal.SIGCONT)
+        assert await line_of(late) == "begun"
+        assert await line_of(late) == "False answer to late"
+        await late.wait()
+        assert (await following.sessions.health()).pending
+        await outage.proxy.pass_through()
+        await until_replayed(following.sessions)
+        assert questions(await following.sessions.require(session_id)) == ["next"]
+        execution = await following.sessions.load_execution(turn_id_for(session_id, "key"))
+        assert execution is not None
+        assert execution.text == "answer to late"
+
+    async def test_away_for_longer_than_a_claim_lasts(self, askers: Askers, outage: Outage, tmp_path: Path) -> None:
+        """A turn whose claim could not be renewed stays a turn, also where another machine's comes before it."""
+        session_id = await new_session(askers)
+        elsewhere = Askers(outage.server.url, tmp_path / "elsewhere")
+        elsewhere.folder.mkdir()
+        elsewhere.go()
+        flywheel = askers.open()
+        asking = asyncio.create_task(flywheel.ask("ours", session_id=session_id))
+        await askers.begun()
+        outage.server.kill()
+        await asyncio.sleep(CLAIM_SECONDS + 0.5)
+        async with nobody_replays(askers.open().sessions):
+            askers.go()
+            assert (await asking).saved.outcome == "journalled"
+            outage.server.restart()
+            assert (await elsewhere.open().ask("theirs", session_id=session_id)).saved.outcome == "stored"
+        await until_replayed(flywheel.sessions)
+        assert questions(await flywheel.sessions.require(session_id)) == ["theirs", "ours"]
+        for each in elsewhere.opened:
+            await each.sessions.close()
 
     async def test_a_stand_in(self, askers: Askers, outage: Outage, tmp_path: Path) -> None:
         """What is asked of a session that cannot be read now is merged with it when it can be."""

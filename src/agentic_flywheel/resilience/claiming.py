@@ -93,6 +93,8 @@ class Claiming:
         self._replayer.start()
         if asked:
             self._late_releases.expect(wanted.session_id, wanted.turn_id)
+        if renews:
+            self._here.was_not_renewed(wanted.session_id, wanted.turn_id)
         waited = not renews and await self._here.agree(wanted.session_id, wanted.turn_id)
         return await self._claim_here(wanted) if waited or here is None else here
 

@@ -69,17 +69,25 @@ class JournalledStore(Store):
 
     async def write(self, change: Change, *, limit: int) -> Mark:
         waits = await self.replayer.holds(change.session_id)
-        if waits and await self._queue_up(change.session_id, _to_wait(change), releases=change.releases):
+        if waits and await self._queue_up(change.session_id, self._to_wait(change), releases=change.releases):
             return pending_mark(change)
         try:
             mark = await self.inner.write(change, limit=limit)
         except Unavailable as error:
-            await self._accept(change.session_id, _to_wait(change), error, releases=change.releases)
+            await self._accept(change.session_id, self._to_wait(change), error, releases=change.releases)
             return pending_mark(change)
         self.knowledge.wrote(change, mark)
         if change.releases is not None:
             await self.claiming.released(change.session_id, change.releases)
         return mark
+
+    def _to_wait(self, change: Change) -> Change:
+        """A change for the journal, which releases nothing, and is not refused later: it has no fence.
+
+        But for one of a process that stood still, and whose claim ended meanwhile though the store was there.
+        """
+        fence = change.fence if self.claims.was_held_up(change.session_id) else 0
+        return replace(change, fence=fence, releases=None)
 
     async def delete(self, session_id: str, *, deleted_at: str, ttl: int) -> bool:
         deletion = Deletion(session_id, deleted_at, ttl)
@@ -280,11 +288,6 @@ class JournalledStore(Store):
         await self.knowledge.close()
         await self.journal.close()
         await self.inner.close()
-
-
-def _to_wait(change: Change) -> Change:
-    """A change for the journal. What is accepted is not refused later: it has no fence, and releases nothing."""
-    return replace(change, fence=0, releases=None)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,11 +28,13 @@ class _Held:
 
     Attributes:
         granted: by the store.
+        until: when it ends there by itself, in seconds since 1970, if it is not renewed by then.
         state: whether the journal has it (or will, by the time that it does what it is asked for next), is to have
             it soon, or has nothing to do with it any more.
     """
 
     granted: bool = False
+    until: float = math.inf
     state: Literal["fresh", "noted", "over"] = "fresh"
 
 
@@ -67,6 +70,20 @@ class LocalClaims:
         held = self._held.get((session_id, turn_id))
         return held is not None and held.granted
 
+    def was_not_renewed(self, session_id: str, turn_id: str) -> None:
+        """Note that the store did not answer when a claim was to be renewed: if that ends, it is its doing."""
+        held = self._held.get((session_id, turn_id))
+        if held is not None and time.time() < held.until:
+            held.until = math.inf
+
+    def was_held_up(self, session_id: str) -> bool:
+        """Whether this process stood still until its claim on a session had ended in the store.
+
+        Then another turn may have taken the session over.
+        """
+        now = time.time()
+        return any(held.until < now for (name, _), held in self._held.items() if name == session_id)
+
     def has(self, session_id: str, turn_id: str) -> bool:
         """Whether this process has a claim, here or in the store."""
         return (session_id, turn_id) in self._held
@@ -101,11 +118,12 @@ class LocalClaims:
 
     def granted(self, session_id: str, turn_id: str, note: bytes, *, seconds: float) -> None:
         """Note a claim that the store granted, in a moment, if it is not given up by then."""
+        ends = time.time() + seconds
         known = self._held.get((session_id, turn_id))
         if known is not None:  # it is here already
-            known.granted = True
+            known.granted, known.until = True, ends
             return
-        held = self._held[session_id, turn_id] = _Held(granted=True)
+        held = self._held[session_id, turn_id] = _Held(granted=True, until=ends)
         until = time.monotonic() + 2 * AGREED_AFTER
 
         def again() -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ..codec import merge_heads, missing
 from ..commit import commit
-from ..errors import Deleted, StoreError, Unavailable
+from ..errors import Deleted, Fenced, StoreError, Unavailable
 from ..stores import Change, Stored
 from ..stores.base import new_version
 from ..stores.deadline import within
@@ -53,11 +53,15 @@ def steps_of(entries: Iterable[Entry]) -> list[Step]:
     for entry in entries:
         work = entry.work
         last = steps[-1] if steps else None
-        if last and isinstance(last.work, Change) and isinstance(work, Change) and work.history is None:
+        if last and isinstance(last.work, Change) and isinstance(work, Change) and _may_join(last.work, work):
             steps[-1] = Step(joined(last.work, work), [*last.entries, entry])
         else:
             steps.append(Step(work, [entry]))
     return steps
+
+
+def _may_join(first: Change, second: Change) -> bool:
+    return second.history is None and first.fence == second.fence == 0
 
 
 def joined(first: Change, second: Change) -> Change:
@@ -288,7 +292,12 @@ class Replayer:
 
     async def _commit(self, change: Change) -> None:
         known = await self._knowledge.last_stored(change.session_id)
-        done = await commit(self._store, change, _known_before(change, known), limit=self._limit)
+        try:
+            done = await commit(self._store, change, _known_before(change, known), limit=self._limit)
+        except Fenced:  # its process was held up, and a later turn took the session over
+            log.info("a turn that was taken over from is kept as an execution")
+            await self._store.put(change.records)
+            return
         stored = Stored(done.mark, done.head, done.last_active, done.lines, done.start)
         self._knowledge.saw(change.session_id, stored, known)
 
