@@ -20,6 +20,7 @@ from .codec import decode_session, interleave, later, merge_heads, missing, put_
 from .errors import Conflict, Damaged, Deleted, Misconfigured, Unavailable
 from .jsontext import decode
 from .secrecy.form import keys_in
+from .session.lines import common_beginning
 from .stores import Change, Mark, Store, Stored
 from .stores.base import new_version
 from .stores.names import id_of, shown
@@ -191,7 +192,7 @@ def _refuse_erased(change: Change, current: Stored) -> None:
 
 def _anew(change: Change, known: Sequence[bytes]) -> _Attempt:
     """The session is gone from the store (expired, flushed): write all that we know of it."""
-    lines = [*known, *change.added] if change.history is None else change.history
+    lines = [*known[:], *change.added] if change.history is None else change.history
     epoch = change.base.epoch if change.base and change.history is None else None
     return _Attempt(replace(change, base=None, history=lines, version=new_version(), epoch=epoch), 0, lines)
 
@@ -212,21 +213,31 @@ def _over(change: Change, current: Stored, known: Sequence[bytes]) -> _Attempt:
     If its earlier turns were rewritten on purpose, that stands, and only our new turns go to its end. If it
     lacks turns that were there (the epoch is the same), they come back to their places.
     """
-    there = current.lines
+    there = list(current.lines)
     if change.history is not None:
         lines = [*change.history, *missing(there, change.history)]
         return _Attempt(_based_on(current, change, change.added, lines), 0, lines)
-    lines = _with_what_was_lost(change, current, known)
-    if current.foreign or lines[: len(there)] != list(there):
-        return _Attempt(_based_on(current, change, change.added, lines), 0, lines)
-    return _Attempt(_based_on(current, change, lines[len(there) :], None), 0, lines)
+    start, same = _common_beginning(change, current, there, known)
+    rest = there[start:]
+    if change.base is not None and change.base.epoch != current.mark.epoch:
+        lines = interleave(rest, change.added)
+    else:
+        lines = interleave(put_back(rest, known[same:]), change.added)
+    if current.foreign or lines[: len(rest)] != rest:
+        return _Attempt(_based_on(current, change, change.added, [*there[:start], *lines]), start, lines)
+    return _Attempt(_based_on(current, change, lines[len(rest) :], None), start, lines)
 
 
-def _with_what_was_lost(change: Change, current: Stored, known: Sequence[bytes]) -> list[bytes]:
+def _common_beginning(
+    change: Change, current: Stored, there: Sequence[bytes], known: Sequence[bytes]
+) -> tuple[int, int]:
+    """How many of the first turns are the same in the stored history and in ours, and how many of these we know."""
     base = change.base
-    if base is not None and base.epoch != current.mark.epoch:
-        return interleave(current.lines, change.added)
-    return interleave(put_back(current.lines, known), change.added)
+    if base is None or base.epoch != current.mark.epoch or current.foreign:
+        return 0, 0
+    first = max(base.total - len(known), 0)
+    same = common_beginning(there[first:], [*known[:]])
+    return (first + same, same) if same else (0, 0)
 
 
 def _based_on(current: Stored, change: Change, added: Sequence[bytes], history: Sequence[bytes] | None) -> Change:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from agentic_flywheel import SessionManager
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from agentic_flywheel import SessionManager, UniversalSession
 from tests.resilience.outage import (
     Outage,
     ask,
@@ -16,6 +23,26 @@ from tests.resilience.outage import (
 from tests.support.values import questions
 
 KEY = "agentic_flywheel:session:s"
+
+
+@dataclass
+class Counted:
+    """How many Python functions were called."""
+
+    calls: int = 0
+
+    def note(self, _frame: object, event: str, _argument: object) -> None:
+        self.calls += event == "call"
+
+
+@contextmanager
+def calls_counted() -> Iterator[Counted]:
+    counted = Counted()
+    sys.setprofile(counted.note)
+    try:
+        yield counted
+    finally:
+        sys.setprofile(None)
 
 
 async def held_by(outage: Outage, count: int) -> list[SessionManager]:
@@ -68,6 +95,41 @@ async def test_an_older_copy(outage: Outage) -> None:
     asked = await asked_in(outage, "s")
     assert sorted(map(str, asked)) == sorted(map(str, [0, 1, 2, 3, 4, "one", "two"]))
     assert [question for question in asked if isinstance(question, int)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("loss", ["older copy", "older copy, written to", "flushed"])
+async def test_a_long_session_is_mended_without_a_look_at_each_turn(outage: Outage, loss: str) -> None:
+    """That would hold up all callers of a thread for longer than a save may take."""
+    short, long = [await _calls_to_mend(outage, length, loss) for length in (200, 4000)]
+    assert long < 2 * short, "Python functions, so much more work has the long one"
+
+
+async def _calls_to_mend(outage: Outage, length: int, loss: str) -> int:
+    """How many Python functions a save calls that finds what Redis lost of a session."""
+    manager = outage.open(budget_ms=10_000)
+    session = conversation(id=f"of-{length}")
+    for first in range(0, length, 100):
+        await save(manager, session, *range(first, first + 100))
+    await _lose_a_turn(outage, manager, session, loss)
+    with calls_counted() as counted:
+        await manager.save_session(ask(session, "ours"))
+    theirs = ["theirs"] if loss == "older copy, written to" else []
+    assert await asked_in(outage, session.id) == [*range(length), "lost", *theirs, "ours"]
+    return counted.calls
+
+
+async def _lose_a_turn(outage: Outage, manager: SessionManager, session: UniversalSession, loss: str) -> None:
+    key = f"agentic_flywheel:session:{session.id}"
+    copy = await outage.raw.get(key)
+    assert copy is not None
+    await save(manager, session, "lost")
+    if loss == "flushed":
+        await outage.raw.flushall()
+        return
+    await outage.raw.set(key, copy)
+    if loss == "older copy, written to":
+        other = outage.open(budget_ms=10_000)
+        await save(other, await other.require(session.id), "theirs")
 
 
 async def test_flushed_during_an_outage(outage: Outage) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequen
 from typing import Any, overload
 
 from ..secrecy import PLAIN, Form
-from .lines import GrowingLines
+from .lines import GrowingLines, common_beginning
 from .turn import Turn
 from .values import are_plain_fields, plain_fields, rich_fields
 
@@ -128,6 +128,9 @@ class History(MutableSequence[Turn]):
             start, lines = self._without_hidden(start, lines, written)
         self.older = min(self.older, start)
         kept = start - self.older
+        if kept < len(self._lines) and not self._edited:
+            same = common_beginning(self._lines[kept:], list(lines))
+            kept, lines = kept + same, lines[same:]
         if kept == len(self._lines) and not self._edited and list(lines) == written:
             self._go_on_alone(written)
             return

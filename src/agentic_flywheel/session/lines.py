@@ -58,3 +58,19 @@ class GrowingLines(Sequence[bytes]):
     def copy(self) -> GrowingLines:
         """The same lines, to grow on their own."""
         return GrowingLines(self._came, self._added)
+
+
+def common_beginning(one: Sequence[bytes], other: Sequence[bytes]) -> int:
+    """How many of the first lines of both lists are the same.
+
+    Halves of what is left are compared, at the speed of memory: to look at each line of a long history takes its
+    thread for longer than a save may take.
+    """
+    same, most = 0, min(len(one), len(other))
+    while same < most:
+        middle = (same + most + 1) // 2
+        if one[same:middle] == other[same:middle]:
+            same = middle
+        else:
+            most = middle - 1
+    return same
