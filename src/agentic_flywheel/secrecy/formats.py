@@ -58,7 +58,7 @@ def mask_in(text: str, mask: str) -> str:
 # at the others, and capitals are made small.
 _ONE = bytes.maketrans(b"BCDEFGHIKLMOPQRSTUVWYZ-_AJNx", b"bcdefghiklmopqrstuvwyz\x01\x01\x01\x01\x01\x01")
 _ENDS = re.compile(
-    b"\x01(?<=[kpousrtmfelzyi\x01].)(?:(?<=sk.)|(?<=gh[pousr].)|(?<=pat.)|(?<=npm.)|(?<=hf.)|(?<=k\x01live.)"
+    b"\x01(?<=[kpousrtmfelzyi].)(?:(?<=sk.)|(?<=gh[pousr].)|(?<=pat.)|(?<=npm.)|(?<=hf.)|(?<=k\x01live.)"
     b"|(?<=k\x01test.)|(?<=wheel.)|(?<=\x01o.)|(?<=\x01app.)|(?<=ey.)|(?<=\x01[ks]i.)|(?<=begi.))|\x01iza"
 )
 
