@@ -280,6 +280,15 @@ class TestReadYourOwnWrites:
         await until_replayed(second)
         assert await asked_in(outage, "s") == [1, 2, 3, 4]
 
+    async def test_what_was_stored_just_before(self, outage: Outage) -> None:
+        """A process that dies as soon as a turn of it waits leaves the others what it stored before, too."""
+        dying = outage.open()
+        session = conversation(1, id="s")
+        assert (await save(dying, session)).outcome == "stored"
+        outage.server.kill()
+        assert (await save(dying, session, 2)).outcome == "journalled"
+        assert await asked_in(outage.open(), "s") == [1, 2]  # it has written down by itself nothing yet
+
     async def test_the_later_knowledge_counts(self, outage: Outage) -> None:
         """A process that saw a session long ago recalls what another one has written since."""
         first, second = outage.open(), outage.open()

@@ -146,6 +146,7 @@ class JournalledStore(Store):
     async def _append(
         self, session_id: str, work: Work, *, behind: bool = False, releases: str | None = None
     ) -> bool:
+        await self.knowledge.write_down_before_work(session_id)
         if releases is not None:
             self.claims.ends(session_id, releases)
         try:

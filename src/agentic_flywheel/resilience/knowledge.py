@@ -187,6 +187,14 @@ class LocalKnowledge:
         moment = time.time()
         await self._ask(lambda db: file.erase(db, owner, moment))
 
+    async def write_down_before_work(self, session_id: str) -> None:
+        """Bring a session to disk, if it is new, since work on top of it is about to wait there.
+
+        Should this process die, the others find both.
+        """
+        if session_id in self._new:
+            await self._try_to_write_down()
+
     async def write_down(self) -> None:
         """Bring what is new to disk."""
         states = {name: stored for name in self._new if (stored := self._states.get(name)) is not None}
