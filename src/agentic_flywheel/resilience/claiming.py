@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..errors import Unavailable
 from ..stores import Claim, Grant, Stored
 from .guarded_store import GuardedStore
+from .journal_file import ReadAhead
 from .late_releases import LateReleases
 from .local_claims import LocalClaims
 from .replay import Replayer
@@ -19,13 +20,14 @@ Ask = Callable[[], Awaitable[tuple[Grant, Stored | None]]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A claim that somebody wants; for its parts see `Store.claim`."""
+    """A claim that somebody wants; for its parts see `Store.claim`, for what it ``reads`` here `Journal.claim`."""
 
     session_id: str
     turn_id: str
     note: bytes
     seconds: float
     instead: str | None = None
+    reads: ReadAhead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,12 @@ class Claiming:
 
     async def _claim_here(self, wanted: Wanted) -> Grant:
         return await self._here.claim(
-            wanted.session_id, wanted.turn_id, wanted.note, seconds=wanted.seconds, instead=wanted.instead
+            wanted.session_id,
+            wanted.turn_id,
+            wanted.note,
+            seconds=wanted.seconds,
+            instead=wanted.instead,
+            reads=wanted.reads,
         )
 
     async def _is_decided_here(self, session_id: str) -> bool:

@@ -21,7 +21,7 @@ from ..stores.sqlite_file import SqliteFile, Stamp
 from ..stores.sqlite_transaction import writing
 from . import journal_file as file
 from .beside import Beside
-from .journal_file import Entry, Pending, Work
+from .journal_file import Entry, Known, Pending, ReadAhead, Waiting, Work
 from .mending import mend
 
 log = logging.getLogger("agentic_flywheel.journal")
@@ -142,7 +142,7 @@ class Journal:
             last = page[-1].place
             page = await self.call(lambda db, last=last: file.oldest(db, PAGE, refused=refused, after=last))  # type: ignore[misc]  # mypy cannot infer it
 
-    async def work_of(self, session_id: str, known: tuple[int, int] = (0, 0)) -> tuple[bool, list[Entry]]:
+    async def work_of(self, session_id: str, known: Known = (0, 0)) -> Waiting:
         """The entries of a session that wait, oldest first; before them, whether all wait still that are known.
 
         ``known`` is how many these are, and the place of the last one: where all wait, only later ones are given.
@@ -195,15 +195,28 @@ class Journal:
         return await self.call(file.pending)
 
     async def claim(
-        self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
+        self,
+        session_id: str,
+        turn_id: str,
+        note: bytes,
+        *,
+        seconds: float,
+        instead: str | None = None,
+        reads: ReadAhead | None = None,
     ) -> Grant:
-        """Claim a session among the processes of this machine; see `Store.claim`."""
+        """Claim a session among the processes of this machine; see `Store.claim`.
+
+        What is to be read if it is granted is read in the same hop to the file's thread.
+        """
         now = self._clock()
         new = Claim(turn_id, note, now + seconds)
 
         def work(db: sqlite3.Connection) -> Grant:
             with writing(db):
-                return claims.claim(db, new, session_id, instead, now)
+                grant = claims.claim(db, new, session_id, instead, now)
+            if reads is not None and not grant.stands:
+                reads.waiting = file.work_of(db, session_id, reads.known)
+            return grant
 
         grant = await self.call(work)
         if not grant.stands:

@@ -74,6 +74,21 @@ class Entry:
         return work.records if isinstance(work, Change | Records) else ()
 
 
+Known = tuple[int, int]
+"""What is known of the work that waits for a session: how many entries, and the place of the last of them."""
+
+Waiting = tuple[bool, list[Entry]]
+"""Whether all entries that are known wait still; those that are not known, or else all that wait; oldest first."""
+
+
+@dataclass(slots=True)
+class ReadAhead:
+    """What waits for a session, read with a claim: ``waiting``, once that is granted, beside what was ``known``."""
+
+    known: Known
+    waiting: Waiting | None = None
+
+
 def exported(entry: Entry) -> dict[str, Any]:
     """What an entry asks for, in JSON types, for people and other programs; its bytes where they are damaged."""
     match entry.work:
@@ -301,7 +316,7 @@ def oldest(db: sqlite3.Connection, count: int, *, refused: bool = False, after: 
     return [Entry(*row) for row in rows]
 
 
-def work_of(db: sqlite3.Connection, session_id: str, known: tuple[int, int] = (0, 0)) -> tuple[bool, list[Entry]]:
+def work_of(db: sqlite3.Connection, session_id: str, known: Known = (0, 0)) -> Waiting:
     """The entries of a session that wait, oldest first.
 
     Who has seen so many up to a place is told before them whether all are still there, and then gets only others.

@@ -16,7 +16,7 @@ from ..stores.history_entries import newest_of_each
 from .claiming import Claiming, Wanted
 from .guarded_store import GuardedStore
 from .journal import Journal
-from .journal_file import Deletion, Records, Work
+from .journal_file import Deletion, ReadAhead, Records, Work
 from .knowledge import LocalKnowledge, pending_mark
 from .local_claims import LocalClaims
 from .replay import Replayer
@@ -44,9 +44,20 @@ class JournalledStore(Store):
     async def read(
         self, session_id: str, *, last: int | None = None, after: int | None = None, touch: bool = True
     ) -> Stored | None:
+        return await self._read(session_id, last, after, touch=touch)
+
+    async def _read(
+        self,
+        session_id: str,
+        last: int | None,
+        after: int | None = None,
+        *,
+        touch: bool = True,
+        ahead: ReadAhead | None = None,
+    ) -> Stored | None:
         if await self.replayer.holds(session_id):
             with suppress(StoreError):  # a journal that cannot be read keeps nobody from the store
-                recalled = await self.knowledge.recall(session_id)
+                recalled = await self.knowledge.recall(session_id, ahead)
                 if recalled.waits:
                     return _behind(recalled.stored, last, after)
         try:
@@ -212,18 +223,24 @@ class JournalledStore(Store):
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
     ) -> Grant:
         """As every store. While the store is away, the processes of this machine agree among themselves."""
+        return await self._claim(Wanted(session_id, turn_id, note, seconds, instead))
 
+    async def _claim(self, wanted: Wanted) -> Grant:
         async def ask() -> tuple[Grant, None]:
-            return await self.inner.claim(session_id, turn_id, note, seconds=seconds, instead=instead), None
+            claiming = self.inner.claim(
+                wanted.session_id, wanted.turn_id, wanted.note, seconds=wanted.seconds, instead=wanted.instead
+            )
+            return await claiming, None
 
-        wanted = Wanted(session_id, turn_id, note, seconds, instead)
         return (await self.claiming.claim(wanted, ask)).grant
 
     async def claim_and_read(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
     ) -> tuple[Grant, Stored | None]:
         if await self.replayer.holds(session_id):  # what waits here is newer than what the store has
-            return await super().claim_and_read(session_id, turn_id, note, seconds=seconds, last=last)
+            ahead = self.knowledge.to_read_ahead(session_id)
+            grant = await self._claim(Wanted(session_id, turn_id, note, seconds, reads=ahead))
+            return grant, None if grant.stands else await self._read(session_id, last, ahead=ahead)
         ask = partial(self.inner.claim_and_read, session_id, turn_id, note, seconds=seconds, last=last)
         done = await self.claiming.claim(Wanted(session_id, turn_id, note, seconds), ask)
         if done.unanswered is not None and not done.grant.stands:

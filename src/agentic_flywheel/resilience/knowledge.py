@@ -24,7 +24,7 @@ from ..stores.sqlite_file import SqliteFile
 from ..stores.writing import new_lines
 from . import known_file as file
 from .journal import Journal
-from .journal_file import Deletion, Entry
+from .journal_file import Deletion, Entry, Known, ReadAhead, Waiting
 
 T = TypeVar("T")
 
@@ -116,11 +116,14 @@ class LocalKnowledge:
             lines, start = change.added, change.base.total
         self._note(change.session_id, Stored(mark, change.head, change.last_active, lines, start))
 
-    async def recall(self, session_id: str) -> Recalled:
-        """The session as it is known here, with the work that waits in the journal."""
+    async def recall(self, session_id: str, ahead: ReadAhead | None = None) -> Recalled:
+        """The session as it is known here, with the work that waits in the journal, which may be read ``ahead``."""
         folded = self._folded.get(session_id)
         # The work first: what is replayed meanwhile is then among what was stored.
-        all_wait, entries = await self._work_of(session_id, folded)
+        if ahead is not None and ahead.waiting is not None and ahead.known == _known(folded):
+            all_wait, entries = ahead.waiting
+        else:
+            all_wait, entries = await self._work_of(session_id, folded)
         base = await self.last_stored(session_id)
         if folded is None or not all_wait or _extent(folded.base) != _extent(base):
             if folded is not None and all_wait:
@@ -132,18 +135,21 @@ class LocalKnowledge:
         self._folded.put(session_id, folded)
         return Recalled(folded.stored, folded.waits)
 
-    async def _work_of(self, session_id: str, folded: _Folded | None = None) -> tuple[bool, list[Entry]]:
-        known = (folded.count, folded.place) if folded is not None else (0, 0)
+    def to_read_ahead(self, session_id: str) -> ReadAhead:
+        """What is to be read ahead for the next recall of a session."""
+        return ReadAhead(_known(self._folded.get(session_id)))
+
+    async def _work_of(self, session_id: str, folded: _Folded | None = None) -> Waiting:
+        known = _known(folded)
         if not self._journal.exists:
             return known == (0, 0), []
         return await self._journal.work_of(session_id, known)
 
     async def last_stored(self, session_id: str) -> Stored | None:
         """The last state of a session that the store is known to have had."""
-        mine = self._states.get(session_id)
-        if not self._file.may_be_there:
+        mine, stamps = self._states.get(session_id), self._file.stamps()
+        if stamps[0] is None:
             return mine
-        stamps = self._file.stamps()
         known = self._of_others.get(session_id)
         if known is None or known[0] != stamps:
             known = stamps, await self._ask(lambda db: file.get(db, session_id))
@@ -237,6 +243,10 @@ class LocalKnowledge:
             await self.write_down()
         except StoreError as error:  # it costs only what could be read during an outage
             log.warning("local copies are not written: %s", error)
+
+
+def _known(folded: _Folded | None) -> Known:
+    return (folded.count, folded.place) if folded is not None else (0, 0)
 
 
 def _extent(stored: Stored | None) -> tuple[str, int] | None:

@@ -16,6 +16,7 @@ from typing import Literal
 from ..errors import StoreError
 from ..stores import Claim, Grant
 from .journal import Journal
+from .journal_file import ReadAhead
 
 NOTED_AFTER = 0.02  # seconds; a turn that is over sooner costs nothing here
 AGREED_AFTER = 0.2  # seconds; by then all have noted what the store granted before it went away
@@ -89,13 +90,22 @@ class LocalClaims:
         return (session_id, turn_id) in self._held
 
     async def claim(
-        self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
+        self,
+        session_id: str,
+        turn_id: str,
+        note: bytes,
+        *,
+        seconds: float,
+        instead: str | None = None,
+        reads: ReadAhead | None = None,
     ) -> Grant:
-        """Claim a session here; granted, too, where the journal cannot be used. For the rest see `Store.claim`."""
+        """Claim a session here; granted, too, where the journal cannot be used. Else as `Journal.claim`."""
         renews = self.has(session_id, turn_id)
         self._held.setdefault((session_id, turn_id), _Held()).state = "noted"
         try:
-            grant = await self._journal.claim(session_id, turn_id, note, seconds=seconds, instead=instead)
+            grant = await self._journal.claim(
+                session_id, turn_id, note, seconds=seconds, instead=instead, reads=reads
+            )
         except StoreError:
             return Grant(0)
         if grant.stands and not renews:
