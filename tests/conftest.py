@@ -14,6 +14,7 @@ from hypothesis import settings
 from tests.stores.worlds import RedisWorld, World, opened, world_of
 from tests.support import replicated, servers
 from tests.support.coaia import Coaia
+from tests.support.flow_servers import KEY, FlowiseServer, LangflowServer
 from tests.support.replicated import Cluster, Sentinels
 from tests.support.servers import Kind, Server, ServerMissingError
 
@@ -34,6 +35,20 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         if name.startswith(("FLYWHEEL_", "REDIS_", "XDG_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def flowise() -> Iterator[FlowiseServer]:
+    """A small Flowise."""
+    with FlowiseServer(key=KEY) as server:
+        yield server
+
+
+@pytest.fixture
+def langflow() -> Iterator[LangflowServer]:
+    """A small Langflow."""
+    with LangflowServer(key=KEY) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -8,23 +8,9 @@ from typing import Any
 import pytest
 
 from agentic_flywheel.backends.http_server import FlowServer
-from tests.support.flow_servers import FlowiseServer, LangflowServer, LfxServer, ServedFlows
-
-KEY = "sk-planted-0123456789abcdef"
+from tests.support.flow_servers import KEY, LfxServer, ServedFlows
 
 Connect = Callable[..., FlowServer]
-
-
-@pytest.fixture
-def flowise() -> Iterator[FlowiseServer]:
-    with FlowiseServer(key=KEY) as server:
-        yield server
-
-
-@pytest.fixture
-def langflow() -> Iterator[LangflowServer]:
-    with LangflowServer(key=KEY) as server:
-        yield server
 
 
 @pytest.fixture

@@ -26,8 +26,9 @@ from agentic_flywheel.backends.http_server import FlowServer
 from agentic_flywheel.backends.langflow import LangflowFlow
 from agentic_flywheel.backends.server_flow import ServerFlow
 from agentic_flywheel.errors import ConfigError, FlowFailed, FlowUnsettled
-from tests.backends.conftest import KEY, Connect
+from tests.backends.conftest import Connect
 from tests.support.flow_servers import (
+    KEY,
     FlowiseServer,
     Huge,
     LangflowServer,

@@ -14,9 +14,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.backends.conftest import KEY
 from tests.support import flow_servers
-from tests.support.flow_servers import FlowiseServer, LangflowServer, LfxServer, ServedFlows
+from tests.support.flow_servers import KEY, FlowiseServer, LangflowServer, LfxServer, ServedFlows
 
 _RECORDED = Path(flow_servers.__file__).with_name("recorded.json")
 _EXCHANGES: list[dict[str, Any]] = json.loads(_RECORDED.read_text("utf-8"))

@@ -13,8 +13,8 @@ from agentic_flywheel.backends import Answer, Question, Replay, flowise_streams
 from agentic_flywheel.backends.flowise import FlowiseFlow, discover
 from agentic_flywheel.backends.http_server import FlowServer
 from agentic_flywheel.errors import ConfigError, FlowFailed, FlowUnsettled
-from tests.backends.conftest import KEY, Connect
-from tests.support.flow_servers import FlowiseServer, Once, Slow, half, saying
+from tests.backends.conftest import Connect
+from tests.support.flow_servers import KEY, FlowiseServer, Once, Slow, half, saying
 from tests.support.flow_servers.flowise import AGENT, COUNTER, LOCKED, MODEL, UNKNOWN, Chatflow
 
 

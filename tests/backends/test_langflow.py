@@ -12,8 +12,8 @@ from agentic_flywheel import UniversalSession
 from agentic_flywheel.backends import Answer, Question, Replay
 from agentic_flywheel.backends.langflow import LangflowFlow, discover
 from agentic_flywheel.errors import ConfigError, FlowFailed, FlowUnsettled
-from tests.backends.conftest import KEY, Connect
-from tests.support.flow_servers import LangflowServer, LfxServer, ServedFlows, half, saying
+from tests.backends.conftest import Connect
+from tests.support.flow_servers import KEY, LangflowServer, LfxServer, ServedFlows, half, saying
 from tests.support.flow_servers.langflow import COUNTS, SILENT, STREAMS, UNKNOWN
 from tests.support.flow_servers.lfx import CHAT
 

@@ -18,8 +18,7 @@ from agentic_flywheel.backends.http_server import FlowServer
 from agentic_flywheel.backends.langflow import LangflowFlow
 from agentic_flywheel.backends.server_flow import ServerFlow
 from agentic_flywheel.errors import FlowFailed
-from tests.backends.conftest import KEY
-from tests.support.flow_servers import FlowiseServer, LangflowServer, ServedFlows, bare, saying
+from tests.support.flow_servers import KEY, FlowiseServer, LangflowServer, ServedFlows, bare, saying
 from tests.support.flow_servers.flowise import COUNTER, MODEL
 from tests.support.flow_servers.langflow import COUNTS, STREAMS
 

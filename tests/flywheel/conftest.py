@@ -10,20 +10,8 @@ import pytest
 
 from agentic_flywheel import Flywheel
 from tests.conftest import start_or_report
-from tests.flywheel.on_servers import KEY, flywheel_on
-from tests.support.flow_servers import FlowiseServer, LangflowServer, ServedFlows
-
-
-@pytest.fixture
-def flowise() -> Iterator[FlowiseServer]:
-    with FlowiseServer(key=KEY) as server:
-        yield server
-
-
-@pytest.fixture
-def langflow() -> Iterator[LangflowServer]:
-    with LangflowServer(key=KEY) as server:
-        yield server
+from tests.flywheel.on_servers import flywheel_on
+from tests.support.flow_servers import FlowiseServer, ServedFlows
 
 
 @pytest.fixture(params=["flowise", "langflow"])

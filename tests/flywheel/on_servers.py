@@ -17,10 +17,9 @@ from agentic_flywheel.backends.http_server import FlowServer
 from agentic_flywheel.backends.langflow import LangflowFlow
 from agentic_flywheel.config import Settings, StoreSettings
 from agentic_flywheel.wiring import open_manager
+from tests.support.flow_servers import KEY
 from tests.support.flow_servers.flowise import MODEL
 from tests.support.flow_servers.langflow import COUNTS
-
-KEY = "sk-planted-0123456789abcdef"
 
 
 def flywheel_on(

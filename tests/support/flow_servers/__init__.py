@@ -6,7 +6,11 @@ from .langflow import LangflowServer
 from .lfx import LfxServer
 from .serving import Asked, ServedFlows
 
+KEY = "sk-planted-0123456789abcdef"
+"""What tests have them take."""
+
 __all__ = [
+    "KEY",
     "Asked",
     "FlowiseServer",
     "Huge",
