@@ -138,7 +138,7 @@ class SqliteFile:
     def _serve(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             try:
-                if self._db is None or _identity(self.path) != self._opened:
+                if self._db is None or _identity(self._paths[0]) != self._opened:
                     self._let_go()
                     self._db = self._open()
                 return work(self._db)
@@ -159,7 +159,7 @@ class SqliteFile:
         except BaseException:
             db.close()
             raise
-        self._opened = _identity(self.path)
+        self._opened = _identity(self._paths[0])
         return db
 
     def _prepare_in_turn(self, db: sqlite3.Connection) -> None:
@@ -203,9 +203,9 @@ def stamp(path: str) -> Stamp | None:
     return Stamp(found.st_mtime_ns, found.st_size)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116  # as above
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino

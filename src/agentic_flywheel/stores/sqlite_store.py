@@ -126,8 +126,8 @@ class SqliteStore(Store):
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
     ) -> tuple[Grant, Stored | None]:
         def work(db: sqlite3.Connection) -> tuple[Grant, Stored | None]:
-            grant = self._claim(db, session_id, turn_id, note, seconds)
-            return grant, None if grant.stands else self._read(db, session_id, last, None, touch=True)
+            grant = self._claim(db, session_id, turn_id, note, seconds, touch=True)
+            return grant, None if grant.stands else self._read(db, session_id, last, None, touch=False)
 
         return await self._file.call(work)
 
@@ -139,10 +139,15 @@ class SqliteStore(Store):
         note: bytes,
         seconds: float,
         instead: str | None = None,
+        *,
+        touch: bool = False,
     ) -> Grant:
         with writing(db):
             now = self._clock()
-            return claims.claim(db, Claim(turn_id, note, now + seconds), session_id, instead, now)
+            grant = claims.claim(db, Claim(turn_id, note, now + seconds), session_id, instead, now)
+            if touch and not grant.stands:
+                sessions.touch(db, session_id, now)
+            return grant
 
     async def fence(self, session_id: str, fence: int) -> None:
         def work(db: sqlite3.Connection) -> None:
