@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -41,10 +42,10 @@ class JournalledStore(Store):
         self.claims = LocalClaims(journal)
         self.claiming = Claiming(inner, self.replayer, self.claims)
 
-    async def read(
+    def read(
         self, session_id: str, *, last: int | None = None, after: int | None = None, touch: bool = True
-    ) -> Stored | None:
-        return await self._read(session_id, last, after, touch=touch)
+    ) -> Coroutine[Any, Any, Stored | None]:
+        return self._read(session_id, last, after, touch=touch)
 
     async def _read(
         self,
