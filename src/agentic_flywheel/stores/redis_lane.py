@@ -16,7 +16,7 @@ from .redis_wire import Wire
 
 Command = tuple[Argument, ...]
 
-_FOLLOW = ("GETRANGE", "ZADD")
+_FOLLOW = ("GET", "GETRANGE", "ZADD")
 """Commands that read, or list, what one before them made."""
 
 
