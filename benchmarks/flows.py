@@ -12,7 +12,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from itertools import cycle
@@ -27,6 +27,7 @@ from agentic_flywheel.config import FlowSettings, ServerSettings, Settings, Stor
 from agentic_flywheel.manager import SessionManager
 from tests.support.servers import Server, ServerMissingError, start
 
+from .example import Call, in_turn
 from .flow_server import ANSWER, QUESTION, flow_server
 
 CALLS = 500
@@ -36,8 +37,6 @@ AT_ONCE = 50  # turns that are saved together to make a session
 PATIENCE = 30.0  # seconds to store them, whatever else the machine does
 CROWD, ROUNDS, TURNS = 50, 5, 20
 FLOW_MS = {0: None, 250: 90.0}  # what a flow takes where many are asked at once, and the share to reach, in percent
-
-Call = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ class Bench:
                     calls[f"{name} at {length}"] = await _asking(flywheel, length, sessions=SESSIONS)
             gone.kill()
             await _until_away(flywheels["no Redis"])
-            times = await _in_turn(calls)
+            times = {name: median(each) * 1000 for name, each in (await in_turn(calls, CALLS)).items()}
             del flywheels["no Redis"]
             return [*_latencies(times), *await self._crowds(flywheels)]
 
@@ -177,18 +176,6 @@ async def _session(flywheel: Flywheel, length: int, flow: str) -> str:
 async def _until_away(flywheel: Flywheel) -> None:
     while (await flywheel.sessions.health()).state != "unavailable":  # noqa: ASYNC110  # a state has no event
         await asyncio.sleep(0.01)
-
-
-async def _in_turn(calls: Mapping[str, Call]) -> dict[str, float]:
-    """The median of each call, in milliseconds."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(CALLS + CALLS // 10):
-        for name, call in calls.items():
-            begun = time.perf_counter()
-            await call()
-            if number >= CALLS // 10:
-                times[name].append((time.perf_counter() - begun) * 1000)
-    return {name: median(each) for name, each in times.items()}
 
 
 async def _rate(crowd: list[Call]) -> float:
