@@ -136,7 +136,7 @@ async def test_discovery_does_not_wait_for_ever() -> None:
 
 WITHOUT_THE_CLIENT = """
 import sys
-sys.modules["httpx2"] = None
+sys.modules["httpx2"] = sys.modules["httpcore2"] = None
 from agentic_flywheel.config import FlowSettings, ServerSettings, Settings
 from agentic_flywheel.errors import MissingExtra
 from agentic_flywheel.wiring import open_flows

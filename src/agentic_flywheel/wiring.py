@@ -234,7 +234,7 @@ def _server(settings: Settings, name: str) -> FlowServer:
     try:
         from .backends.http_server import FlowServer
     except ImportError as error:
-        if (error.name or "").partition(".")[0] != "httpx2":
+        if (error.name or "").partition(".")[0] not in ("httpx2", "httpcore2"):
             raise
         raise MissingExtra("asking flows on a server", "flows") from error
     server = settings.servers[name]

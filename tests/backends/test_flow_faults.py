@@ -7,19 +7,21 @@ anything that can be printed holds the key or the question. Afterwards the flow 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import re
 import traceback
-from collections.abc import Iterator
+import zlib
+from base64 import b64decode
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from agentic_flywheel import UniversalSession
-from agentic_flywheel.backends import Question, http_server
+from agentic_flywheel.backends import Question, http_pool
 from agentic_flywheel.backends.flowise import FlowiseFlow
 from agentic_flywheel.backends.http_problems import LARGEST_REPLY
 from agentic_flywheel.backends.http_server import FlowServer
@@ -35,6 +37,7 @@ from tests.support.flow_servers import (
     Late,
     LfxServer,
     ServedFlows,
+    Zipped,
     bare,
     half,
     page,
@@ -219,6 +222,37 @@ class TestProxies:
         assert "cannot be reached" in str(await problem(kind.flow(connect(kind.served)), session))
         monkeypatch.setenv("no_proxy", f"localhost,{HOST}")
         await works(kind, kind.flow(connect(kind.served)), session)
+
+    async def test_one_that_wants_a_password(
+        self, kind: Kind, connect: Connect, session: UniversalSession, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("http_proxy", kind.served.url.replace("//", "//someone:s%20cret@"))
+        await problem(kind.flow(connect(kind.served, "http://flows.invalid")), session)
+        given = kind.served.asked[-1].headers["proxy-authorization"]
+        assert b64decode(given.removeprefix("Basic ")) == b"someone:s cret"
+
+    @pytest.mark.parametrize(("compress", "encoding"), [(gzip.compress, "gzip"), (zlib.compress, "deflate")])
+    async def test_one_that_compresses(
+        self,
+        kind: Kind,
+        connect: Connect,
+        session: UniversalSession,
+        compress: Callable[[bytes], bytes],
+        encoding: str,
+    ) -> None:
+        flow = kind.flow(connect(kind.served))
+        kind.served.fault = Zipped(compress, encoding)
+        answer = await flow.ask(Question("hello", session, on_text=lambda _: None))
+        assert answer.text.endswith(": hello")
+
+    async def test_one_that_only_says_that_it_does(
+        self, kind: Kind, connect: Connect, session: UniversalSession
+    ) -> None:
+        flow = kind.flow(connect(kind.served))
+        kind.served.fault = Zipped(bytes, "gzip")
+        assert "was cut off" in str(await problem(flow, session))
+        await works(kind, flow, session)
 
 
 class TestCertificates:
@@ -478,7 +512,7 @@ class TestConnections:
     ) -> None:
         """It is not waited for as long as for a flow."""
         flow = kind.flow(connect(kind.served))
-        monkeypatch.setattr(http_server, "_ASKS", {"timeout": httpx2.Timeout(None, read=0.05).as_dict()})
+        monkeypatch.setattr(http_pool, "_ASKS", {"timeout": {"read": 0.05}})
         kind.served.silent = True
         with pytest.raises(FlowFailed, match=r"flow 'notes': the answer of .* was cut off \(ReadTimeout\); try"):
             await flow.messages("talk-1")

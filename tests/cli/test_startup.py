@@ -30,6 +30,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "rich",
         "msgspec",
         "httpx2",
+        "httpcore2",
         "pydantic",
         "asyncio",
         "sqlite3",
@@ -39,7 +40,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_help_loads_only_what_draws_it() -> None:
     """Typer itself loads pydantic for a command's own help, so that is not asked of those."""
-    heavy = {"redis", "mcp", "httpx2", "msgspec", "asyncio", "sqlite3", "platformdirs"}
+    heavy = {"redis", "mcp", "httpx2", "httpcore2", "msgspec", "asyncio", "sqlite3", "platformdirs"}
     for arguments in ("", "demo", "sessions", "flows", "doctor", "mcp", "users", "keys"):
         loaded = modules_after(RUN_HELP.format(arguments=arguments))
         assert {"typer", "rich"} <= loaded
@@ -49,4 +50,4 @@ def test_help_loads_only_what_draws_it() -> None:
 
 def test_the_library_on_sqlite_loads_no_driver_of_others() -> None:
     code = "from agentic_flywheel.integrations import RedisSessionManager as M\nM(url='sqlite:///nowhere.db')"
-    assert not modules_after(code) & {"redis", "mcp", "typer", "rich", "httpx2", "pydantic", "cryptography"}
+    assert not modules_after(code) & {"redis", "mcp", "typer", "rich", "httpcore2", "pydantic", "cryptography"}

@@ -12,7 +12,8 @@ from .earlier import asked, messages_of, with_preface
 from .events import Event
 from .flowise_streams import Streams
 from .http_problems import Call, no_flows
-from .http_server import FlowServer, Reply
+from .http_reply import Reply
+from .http_server import FlowServer
 from .parameters import Form
 from .server_flow import ServerFlow, Teller, headers
 from .shapes import as_list, as_object

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 from ..errors import FlowFailed
 from .http_problems import Call
-from .http_server import FlowServer, Reply
+from .http_reply import Reply
+from .http_server import FlowServer
 
 SILENT_SECONDS = 3.0
 """How long a stream may take to begin until somebody looks why. Flowise begins one before it runs the flow."""

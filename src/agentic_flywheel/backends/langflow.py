@@ -11,7 +11,8 @@ from .base import Answer, Discovered, Message, Question
 from .earlier import with_preface
 from .events import Event
 from .http_problems import Call, no_flows
-from .http_server import FlowServer, Reply
+from .http_reply import Reply
+from .http_server import FlowServer
 from .langflow_answers import Heard, run_texts, said, workflow_texts
 from .langflow_memory import FLOWS, HEADERS_ONLY, WORKFLOWS, LangflowMemory, flows, names_of
 from .parameters import Form

@@ -35,7 +35,7 @@ class Presence:
         if stream not in self._sockets:
             if not self._is_there():
                 self.interrupted()
-            self._sockets = {each: socket for each, socket in self._sockets.items() if _is_open(socket)}
+            self._sockets = {each: socket for each, socket in self._sockets.items() if is_open(socket)}
             self._sockets[stream] = stream.get_extra_info("socket")
         self._answered_at = time.monotonic()
 
@@ -45,13 +45,13 @@ class Presence:
         self._sockets.clear()
 
     def _is_there(self) -> bool:
-        return any(map(_is_open, self._sockets.values()))
+        return any(map(is_open, self._sockets.values()))
 
     def _idle(self) -> bool:
         return time.monotonic() - self._answered_at > IDLE_SECONDS
 
 
-def _is_open(socket: Any) -> bool:
+def is_open(socket: Any) -> bool:
     """Whether a connection is still there. One with an answer under way may count as gone, but not all of them."""
     if socket is None or socket.fileno() < 0:
         return False

@@ -1,6 +1,6 @@
 """Flow servers for the tests: small, strict, and made to answer as the real products were seen to."""
 
-from .faults import Huge, Late, Nth, Once, Slow, bare, half, never, page, redirect, saying
+from .faults import Huge, Late, Nth, Once, Slow, Zipped, bare, half, never, page, redirect, saying
 from .flowise import FlowiseServer
 from .langflow import LangflowServer
 from .lfx import LfxServer
@@ -21,6 +21,7 @@ __all__ = [
     "Once",
     "ServedFlows",
     "Slow",
+    "Zipped",
     "bare",
     "half",
     "never",

@@ -152,6 +152,33 @@ class Slow:
         return await answer()
 
 
+class Zipped:
+    """The answer compressed, as by a proxy; what is not asked for so stays as it is.
+
+    Args:
+        compress: what does that.
+        encoding: what it is said to be.
+    """
+
+    def __init__(self, compress: Callable[[bytes], bytes], encoding: str) -> None:
+        self._compress = compress
+        self._encoding = encoding
+
+    async def __call__(self, request: Request, answer: Answer) -> Response:
+        whole = await answer()
+        if self._encoding not in request.headers.get("accept-encoding", ""):
+            return whole
+        body, kind = await _body(whole)
+        return Response(self._compress(body), media_type=kind, headers={"content-encoding": self._encoding})
+
+
+async def _body(whole: Response) -> tuple[bytes, str]:
+    if isinstance(whole, StreamingResponse):
+        pieces = [str(piece) async for piece in whole.body_iterator]
+        return "".join(pieces).encode(), "text/event-stream"
+    return bytes(whole.body), "application/json"
+
+
 class _Half(Response):
     """Half of another response; uvicorn closes the connection of one that does not end."""
 
@@ -160,10 +187,9 @@ class _Half(Response):
         self._whole = whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if isinstance(self._whole, StreamingResponse):
-            pieces = [str(piece) async for piece in self._whole.body_iterator]
-            body, headers = "".join(pieces).encode(), [(b"content-type", b"text/event-stream")]
-        else:
-            body, headers = bytes(self._whole.body), self._whole.raw_headers
+        body, kind = await _body(self._whole)
+        headers = [(b"content-type", kind.encode())]
+        if not isinstance(self._whole, StreamingResponse):
+            headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
