@@ -9,7 +9,7 @@
 # make chaos    the proof, about 5 minutes: faults against what was accepted   make chaos ARGS="--seed 7"
 # make bench    ours beside its peers, about 20 minutes; ARGS="--quick" about 3   make bench ARGS="--peers ours,floor"
 # make bench-small   a session against PING, a long one against a short one, in a minute
-# make bench-extremes   a million turns, large turns and heads, and how long Redis is held up, in half a minute
+# make bench-extremes   a million turns, large turns and heads, and how long Redis is held up, in three minutes
 # make bench-recording   what recording adds to a tool call, over stdio and HTTP, in a minute
 # make bench-flows   what is added to a call of a flow, in two minutes
 # make bench-capacity   what a turn and a session cost Redis and us, and what that comes to, in a minute

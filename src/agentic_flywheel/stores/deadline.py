@@ -29,7 +29,7 @@ class Deadline:
         self.start_again()
 
     def start_again(self) -> None:
-        """Grant the whole budget once more: the store is answering, and there is just a lot to read."""
+        """Grant the whole budget once more: the store answers, and there is just a lot to do."""
         self._begun, self._worked = time.monotonic(), time.thread_time()
         self.at = self._begun + self._seconds
 
@@ -79,3 +79,10 @@ def within(seconds: float) -> AbstractContextManager[Deadline]:
 def current() -> Deadline | None:
     """The deadline of the operation under way, if it has one."""
     return _current.get()
+
+
+def answered() -> None:
+    """Grant the operation under way its whole budget once more; see `Deadline.start_again`."""
+    deadline = current()
+    if deadline is not None:
+        deadline.start_again()

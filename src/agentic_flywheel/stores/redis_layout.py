@@ -2,9 +2,9 @@ r"""The session document in Redis: one string that is always one valid JSON obje
 
 ::
 
-    {"revision":        42,"layout":{"version":"…","epoch":"…","turns":  …,"head":  …,"ttl":  …,"fence":  …},
-    "metadata":{"last_active":"2025-11-18T10:05:00Z",<spaces>"created_at":…},"schema":1,"id":…,
-    "context":{…}<spaces>,"history":[
+    {"revision":        42,"layout":{"version":"…","epoch":"…","turns":  …,"used":  …,"head":  …,"gap":[  …,  …],
+    "ttl":  …,"fence":  …},"metadata":{"last_active":"2025-11-18T10:05:00Z",<spaces>"created_at":…},"schema":1,
+    "id":…,"context":{…}<spaces>,"history":[
     {"id":"…","timestamp":"…","question":"…","flow_id":"…","response":"…","duration_ms":1234},
     {"id":"…", …}
     ]}
@@ -14,8 +14,14 @@ r"""The session document in Redis: one string that is always one valid JSON obje
 padded with spaces to a block, so that one of about the same size is written over it in place. Each turn is
 a line of its own; JSON escapes newlines inside of strings, so newlines are exact boundaries.
 
-``layout.head`` is the offset of ``,"history":[``, ``layout.ttl`` the time to live in seconds (0: none),
-``layout.fence`` that of the last claim under which the session was written (0: none).
+``layout.used`` is the offset of the spaces behind the head, ``layout.head`` that of ``,"history":[``,
+``layout.ttl`` the time to live in seconds (0: none), ``layout.fence`` that of the last claim under which the
+session was written (0: none).
+
+A head that outgrows its block needs the history moved. A long one is moved piece by piece, the last piece first, so
+that Redis serves others in between (``lua/room.lua``). Meanwhile there are spaces between the turns that were moved
+and the others, at the beginning of a line: ``layout.gap`` is where, and how many (0, 0: nothing is being moved).
+
 ``lua/front.lua`` knows the same front.
 """
 
@@ -31,21 +37,21 @@ from ..errors import Damaged
 from ..jsontext import decode
 from ..session.parts import take_apart
 from .base import Mark, Stored
-from .redis_lines import BETWEEN, Lines
+from .redis_lines import BETWEEN, Lines, split_lines
 
 SLOT = 64  # bytes in the front for `"last_active":"…",`
 BLOCK = 512  # a head is padded to a multiple of this
 
 _FRONT = (
-    '{"revision":%10d,"layout":{"version":"%s","epoch":"%s","turns":%10d,"head":%10d,"ttl":%10d,"fence":%16d},'
-    '"metadata":{'
+    '{"revision":%10d,"layout":{"version":"%s","epoch":"%s","turns":%10d,"used":%10d,"head":%10d,'
+    '"gap":[         0,         0],"ttl":%10d,"fence":%16d},"metadata":{'
 )
 _FRONT_PATTERN = re.compile(
     rb'\{"revision": *(\d+),"layout":\{"version":"([0-9a-f]{16})","epoch":"([0-9a-f]{16})","turns": *(\d+),'
-    rb'"head": *(\d+),"ttl": *(\d+),"fence": *(\d+)\},"metadata":\{'
+    rb'"used": *(\d+),"head": *(\d+),"gap":\[([ \d]+,[ \d]+)\],"ttl": *(\d+),"fence": *(\d+)\},"metadata":\{'
 )
 _SLOT_PATTERN = re.compile(rb'(?:"last_active":"([0-9A-Za-z:.+-]*)",?)? *')
-FRONT_SIZE = 181
+FRONT_SIZE = 229
 
 _HEAD_START = b'{"metadata":{'
 _HISTORY = b',"history":['
@@ -57,7 +63,7 @@ def compose(
 ) -> bytes:
     """The whole document."""
     rest = rest_of(head)
-    offset = block_for(len(rest))
+    offset = block_for(rest)
     start = (front_of(mark, rest, last_active, ttl, offset, fence) + rest).ljust(offset)
     body = b"\n" + BETWEEN.join(lines) if lines else b""
     return start + _HISTORY + body + END
@@ -66,9 +72,10 @@ def compose(
 def front_of(mark: Mark, rest: bytes, last_active: str | None, ttl: int, offset: int = 0, fence: int = 0) -> bytes:
     """The front, with the space for ``last_active`` that follows it.
 
-    An append leaves the offset and the fence as they are, where it has no others; its script sees to that.
+    An append leaves the offset, the gap and the fence as they are, where it has no others; its script sees to that.
     """
-    front = _FRONT % (mark.revision, mark.version, mark.epoch, mark.total, offset, ttl, fence)
+    used = size_of_head(rest)
+    front = _FRONT % (mark.revision, mark.version, mark.epoch, mark.total, used, offset, ttl, fence)
     return front.encode() + slot(rest, last_active)
 
 
@@ -92,9 +99,14 @@ def slot(rest: bytes, last_active: str | None) -> bytes:
     return (b'"last_active":"%s"%s' % (last_active.encode(), comma)).ljust(SLOT)
 
 
-def block_for(rest_size: int) -> int:
+def size_of_head(rest: bytes) -> int:
+    """How many bytes the front and such a rest of the head take."""
+    return FRONT_SIZE + SLOT + len(rest)
+
+
+def block_for(rest: bytes) -> int:
     """Where the history starts, behind the front and such a rest of the head, with room for a quarter more."""
-    size = FRONT_SIZE + SLOT + rest_size
+    size = size_of_head(rest)
     return -(-(size + size // 4) // BLOCK) * BLOCK
 
 
@@ -127,7 +139,7 @@ def parse_end(start: bytes, end: bytes, last: int, now: bytes) -> Stored | None:
     when they had been read.
     """
     front = _Front.of(start)
-    if front is None or not start.startswith(now) or front.head > len(start) or not end.endswith(END):
+    if front is None or not start.startswith(now) or front.used > len(start) or not end.endswith(END):
         return None
     at = stop = len(end) - len(END)
     for _ in range(min(last, front.mark.total)):
@@ -140,13 +152,13 @@ def parse_end(start: bytes, end: bytes, last: int, now: bytes) -> Stored | None:
 def ttl_of(start: bytes) -> int | None:
     """The time to live that the first bytes of a document name, in seconds; None if they are not in our layout."""
     front = _FRONT_PATTERN.match(start)
-    return int(front[6]) if front else None
+    return int(front[8]) if front else None
 
 
 def head_end(start: bytes) -> int | None:
     """How many bytes the front and the head take, by the first ones; None if these are not in our layout."""
     front = _Front.of(start)
-    return front.head if front is not None else None
+    return front.used if front is not None else None
 
 
 def holds_head(start: bytes) -> bool:
@@ -160,16 +172,11 @@ def same_place(start: bytes, now: bytes) -> bool:
     before, after = _Front.of(start), _Front.of(now)
     if before is None or after is None or before.head > len(start):
         return False
-    return (before.mark.epoch, before.head) == (after.mark.epoch, after.head)
+    return (before.mark.epoch, before.head, before.gap) == (after.mark.epoch, after.head, after.gap)
 
 
 def _count_lines(raw: bytes, start: int, stop: int) -> int:
     return raw.count(b"\n", start, stop) + 1 if stop > start else 0
-
-
-def split_lines(body: bytes) -> list[bytes]:
-    """The turn lines in a piece of a history; between two of them stand a comma and a newline."""
-    return body.split(BETWEEN) if body else []
 
 
 def digest(raw: bytes) -> str:
@@ -179,7 +186,9 @@ def digest(raw: bytes) -> str:
 
 class _Front(Struct, frozen=True):
     mark: Mark
+    used: int
     head: int
+    gap: bytes
     end: int
 
     @classmethod
@@ -187,16 +196,16 @@ class _Front(Struct, frozen=True):
         match = _FRONT_PATTERN.match(raw)
         if match is None:
             return None
-        revision, version, epoch, turns, head, _ttl, _fence = match.groups()
+        revision, version, epoch, turns, used, head, gap, _ttl, _fence = match.groups()
         mark = Mark(version.decode(), epoch.decode(), int(revision), int(turns))
-        return cls(mark, int(head), match.end())
+        return cls(mark, int(used), int(head), gap, match.end())
 
     def stored(self, raw: bytes, lines: Sequence[bytes]) -> Stored:
         rest_at = self.end + SLOT
         last_active = _SLOT_PATTERN.fullmatch(raw[self.end : rest_at])
         if last_active is None:
             raise Damaged("the space for last_active holds something else")
-        head = _HEAD_START + raw[rest_at : self.head].rstrip(b" ") + b"}"
+        head = _HEAD_START + raw[rest_at : self.used] + b"}"
         moment = last_active[1].decode() if last_active[1] is not None else None
         return Stored(self.mark, head, moment, lines, self.mark.total - len(lines))
 

@@ -6,7 +6,18 @@ from collections.abc import Iterator, Sequence
 from typing import overload
 
 BETWEEN = b",\n"
+GAP = b"\n "
 NEAR_THE_END = 64  # so many last lines are found from the end, without splitting the rest
+
+
+def split_lines(body: bytes) -> list[bytes]:
+    """The turn lines in a piece of a history; between two stand a comma, a newline, and maybe a gap."""
+    if not body:
+        return []
+    lines = body.split(BETWEEN)
+    if GAP in body or body.startswith(b" "):
+        return [line.lstrip(b" ") for line in lines]
+    return lines
 
 
 class Lines(Sequence[bytes]):
@@ -69,10 +80,10 @@ class Lines(Sequence[bytes]):
         at = self._stop
         for _ in range(count):
             at = self._document.rfind(b"\n", before, at)
-        return self._document[at + 1 : self._stop].split(BETWEEN)
+        return split_lines(self._document[at + 1 : self._stop])
 
     def _all(self) -> list[bytes]:
         if self._split is None:
-            self._split = self._document[self._start : self._stop].split(BETWEEN)
+            self._split = split_lines(self._document[self._start : self._stop])
             self._document = b""  # the lines are all that is needed of it
         return self._split

@@ -17,6 +17,7 @@ from .redis_lifetimes import Lifetimes
 from .redis_pieces import PIECE, read_rest
 from .redis_pipe import Carrier
 
+TIMES = 5  # that a document is read in pieces; that a head wants more room may spoil it more than once
 SPARE = 1024  # bytes that are read of a session's end beyond what its turns are thought to take
 
 
@@ -51,10 +52,19 @@ class SessionReader:
         if not raw and not await self._is_there(key, touched):
             return None
         if len(raw) == PIECE:  # a shorter one is whole, however much others have appended since it was read
-            size = await self._pipe.one("STRLEN", key)
-            raw = await read_rest(self._pipe, key, raw, size) or await self._pipe.one("GET", key)
+            raw = await self._read_pieces(key, raw)
         self._note(session_id, raw or b"", touched)
         return layout.parse(raw) if raw is not None else None
+
+    async def _read_pieces(self, key: str, first: bytes) -> bytes | None:
+        """A whole document whose first piece was read; at one go if it is written anew again and again."""
+        for _ in range(TIMES):
+            raw = await read_rest(self._pipe, key, first, await self._pipe.one("STRLEN", key))
+            if raw is not None:
+                return raw
+            first = await self._pipe.one("GETRANGE", key, 0, PIECE - 1)
+        whole: bytes | None = await self._pipe.one("GET", key)
+        return whole
 
     async def read_behind(self, first: Command, session_id: str, last: int) -> tuple[Any, Stored | None]:
         """The answer to a command, and the session with its newest turns as it is once that was carried out."""

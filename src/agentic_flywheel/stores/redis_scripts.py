@@ -35,6 +35,7 @@ def _read(name: str, *, front: bool = True) -> Script:
 APPEND = _read("append.lua")
 REPLACE = _read("replace.lua")
 FENCE = _read("fence.lua")
+ROOM = _read("room.lua")
 READ = _read("read.lua")
 TOUCH = _read("touch.lua")
 ENTRY = _read("entry.lua", front=False)
@@ -42,4 +43,4 @@ CLAIM = _read("claim.lua", front=False)
 REMOVE = _read("remove.lua", front=False)
 RELEASE = _read("release.lua", front=False)
 
-ALL = (APPEND, REPLACE, FENCE, READ, TOUCH, ENTRY, CLAIM, REMOVE, RELEASE)
+ALL = (APPEND, REPLACE, FENCE, ROOM, READ, TOUCH, ENTRY, CLAIM, REMOVE, RELEASE)

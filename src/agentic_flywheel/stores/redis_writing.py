@@ -14,6 +14,7 @@ from ..session.times import seconds
 from . import redis_layout as layout
 from . import redis_scripts as scripts
 from .base import Change, Mark
+from .deadline import answered
 from .names import parts_of
 from .redis_client import raise_translated, translate
 from .redis_heads import HeadSizes
@@ -71,6 +72,10 @@ class SessionWriter:
         *others, answer = await self._pipe.run([*beside, append])
         if others:
             await self._records.heed(change.records, others)
+        while isinstance(answer, list) and answer[0] == b"room":
+            answer = await self._make_room(change.session_id, base.epoch, answer[1])
+            if answer == 0:
+                (answer,) = await self._pipe.run([append])
         if not isinstance(answer, int):
             self._lifetimes.forget(change.session_id)
             raise _refusal(answer, change, limit)
@@ -82,6 +87,16 @@ class SessionWriter:
         if change.releases is not None and not self._pipe.is_one_server:
             await self._release(change.session_id, change.releases)
         return replace(mark, size=answer)
+
+    async def _make_room(self, session_id: str, epoch: str, offset: int) -> Any:
+        """Have the history of a session start at an offset at least; gives 0, or what the script says is wrong.
+
+        It is moved a piece at a time. Others may do the same meanwhile: whoever comes by moves the next one.
+        """
+        move = scripts.ROOM.on(self._keys.session(session_id), epoch, offset)
+        while isinstance(answer := await self._pipe.one(*move), int) and answer > 0:
+            answered()
+        return answer
 
     async def _replace(self, change: Change, limit: int) -> Mark:
         mark, document = _document(change, limit)
@@ -122,7 +137,7 @@ class SessionWriter:
         ]
 
     def _note_head(self, change: Change) -> None:
-        self._heads.note(change.session_id, layout.block_for(len(layout.rest_of(change.head))))
+        self._heads.note(change.session_id, layout.size_of_head(layout.rest_of(change.head)))
 
     def _appending(self, change: Change, arguments: Sequence[scripts.Argument]) -> Command:
         """What appends; if it can name two keys, it gives up the claim of a turn that ends with the change, too."""
@@ -159,7 +174,7 @@ def _append_arguments(
         base.version,
         layout.front_of(mark, rest, change.last_active, change.ttl),
         b"" if stays else rest,
-        0 if stays else layout.block_for(len(rest)),
+        0 if stays else layout.block_for(rest),
         layout.end_of(change.added, base.total),
         limit,
         change.fence,

@@ -4,27 +4,36 @@
 local SLOT = 64
 local HISTORY = ',"history":['
 local LAST = '\n]}'
-local FRONT = 181
-local FORMAT = '{"revision":%10d,"layout":{"version":"%s","epoch":"%s","turns":%10d,'
-  .. '"head":%10d,"ttl":%10d,"fence":%16.0f},"metadata":{'
+local FRONT = 229
+local FORMAT = '{"revision":%10d,"layout":{"version":"%s","epoch":"%s","turns":%10d,"used":%10d,'
+  .. '"head":%10d,"gap":[%10d,%10d],"ttl":%10d,"fence":%16.0f},"metadata":{'
 local call, sub = redis.call, string.sub
 
 local function version_in(bytes)
   return sub(bytes, 45, 60)
 end
 
-local function head_in(bytes)
+local function used_in(bytes)
   return tonumber(sub(bytes, 116, 125))
 end
 
+local function head_in(bytes)
+  return tonumber(sub(bytes, 134, 143))
+end
+
+local function gap_in(bytes)
+  return tonumber(sub(bytes, 152, 161)), tonumber(sub(bytes, 163, 172))
+end
+
 local function fence_in(bytes)
-  return tonumber(sub(bytes, 152, 167))
+  return tonumber(sub(bytes, 200, 215))
 end
 
 local function is_front(bytes)
   return sub(bytes, 1, 12) == '{"revision":' and sub(bytes, 23, 44) == ',"layout":{"version":"'
-    and sub(bytes, 61, 71) == '","epoch":"' and sub(bytes, 88, 97) == '","turns":' and sub(bytes, 108, 115) == ',"head":'
-    and sub(bytes, 126, 132) == ',"ttl":' and sub(bytes, 143, 151) == ',"fence":' and sub(bytes, 168) == '},"metadata":{'
+    and sub(bytes, 61, 71) == '","epoch":"' and sub(bytes, 88, 97) == '","turns":' and sub(bytes, 108, 115) == ',"used":'
+    and sub(bytes, 126, 133) == ',"head":' and sub(bytes, 144, 151) == ',"gap":[' and sub(bytes, 173, 180) == '],"ttl":'
+    and sub(bytes, 191, 199) == ',"fence":' and sub(bytes, 216) == '},"metadata":{'
 end
 
 local function read_front(key)
@@ -37,17 +46,28 @@ local function read_front(key)
     version = version_in(bytes),
     epoch = sub(bytes, 72, 87),
     turns = tonumber(sub(bytes, 98, 107)),
+    used = used_in(bytes),
     head = head_in(bytes),
-    ttl = tonumber(sub(bytes, 133, 142)),
+    ttl = tonumber(sub(bytes, 181, 190)),
     fence = fence_in(bytes),
   }
-  local is_whole = front.revision and front.turns and front.head and front.ttl and front.fence
+  front.gap, front.width = gap_in(bytes)
+  local is_whole = front.revision and front.turns and front.used and front.head and front.gap and front.width
+    and front.ttl and front.fence
   return is_whole and front or nil
 end
 
 local function front_of(front)
-  return string.format(FORMAT, front.revision, front.version, front.epoch, front.turns, front.head, front.ttl,
-    front.fence)
+  return string.format(FORMAT, front.revision, front.version, front.epoch, front.turns, front.used, front.head,
+    front.gap, front.width, front.ttl, front.fence)
+end
+
+-- Writes spaces from a place to another. Lua takes ten milliseconds to make a megabyte of them, so they are written in pieces.
+local function blank(key, from, to)
+  local piece = string.rep(' ', math.min(to - from, 16384))
+  for at = from, to - 1, 16384 do
+    call('SETRANGE', key, at, sub(piece, 1, to - at))
+  end
 end
 
 local function expire(key, ttl)

@@ -49,4 +49,4 @@ while newlines < wanted and start > first do
     newlines = newlines + #places
   end
 end
-return { call('GETRANGE', key, 0, front.head - 1), call('GETRANGE', key, start, stop - 1) }
+return { call('GETRANGE', key, 0, front.used - 1), call('GETRANGE', key, start, stop - 1) }
