@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import marshal
 from dataclasses import fields
+from operator import itemgetter
 
 from .model import UniversalSession
 from .parts import is_plain_moment
 
-_FIELDS = tuple(f.name for f in fields(UniversalSession) if f.name not in ("id", "history", "metadata", "origin"))
+_APART = ("id", "history", "metadata", "origin")
+_values_of = itemgetter(*(f.name for f in fields(UniversalSession) if f.name not in _APART))
 _BY_VALUE_ALONE = 0  # later versions of the format note also how often, and in what way, an object is held
 
 
@@ -19,11 +21,10 @@ def fingerprint(session: UniversalSession) -> bytes | None:
     head has to be encoded to be compared: it holds other values than JSON has, or a moment that is none.
     """
     try:
-        metadata = session.metadata.copy()
-        last_active = metadata.pop("last_active", None)
+        last_active = session.metadata.get("last_active")
         if last_active is not None and not is_plain_moment(last_active):
             return None
-        values = [metadata, *[session.__dict__[name] for name in _FIELDS]]
+        values = {**session.metadata, "last_active": None}, _values_of(session.__dict__)
         return marshal.dumps(values, _BY_VALUE_ALONE)
-    except (ValueError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return None

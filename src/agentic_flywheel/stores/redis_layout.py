@@ -46,6 +46,7 @@ _FRONT = (
     '{"revision":%10d,"layout":{"version":"%s","epoch":"%s","turns":%10d,"used":%10d,"head":%10d,'
     '"gap":[         0,         0],"ttl":%10d,"fence":%16d},"metadata":{'
 )
+_NO_GAP = b"         0,         0"
 _FRONT_PATTERN = re.compile(
     rb'\{"revision": *(\d+),"layout":\{"version":"([0-9a-f]{16})","epoch":"([0-9a-f]{16})","turns": *(\d+),'
     rb'"used": *(\d+),"head": *(\d+),"gap":\[([ \d]+,[ \d]+)\],"ttl": *(\d+),"fence": *(\d+)\},"metadata":\{'
@@ -120,7 +121,7 @@ def parse(raw: bytes) -> Stored:
     if front and raw.endswith(END) and raw.startswith(_HISTORY + b"\n", front.head):
         start, stop = front.head + len(_HISTORY) + 1, len(raw) - len(END)
         if _count_lines(raw, start, stop) == front.mark.total:
-            return front.stored(raw, Lines(raw, start, stop, front.mark.total))
+            return front.stored(raw, Lines(raw, start, stop, front.mark.total, gap=front.has_gap))
     return _parse_foreign(raw)
 
 
@@ -129,7 +130,7 @@ def parse_tail(start: bytes, tail: bytes) -> Stored:
     front = _Front.of(start)
     if front is None:
         raise Damaged("its beginning is not in our layout")
-    return front.stored(start, split_lines(tail))
+    return front.stored(start, split_lines(tail, gap=front.has_gap))
 
 
 def parse_end(start: bytes, end: bytes, last: int, now: bytes) -> Stored | None:
@@ -146,7 +147,7 @@ def parse_end(start: bytes, end: bytes, last: int, now: bytes) -> Stored | None:
         at = end.rfind(b"\n", 0, at)
         if at < 0:
             return None
-    return front.stored(start, split_lines(end[at + 1 : stop]))
+    return front.stored(start, split_lines(end[at + 1 : stop], gap=front.has_gap))
 
 
 def ttl_of(start: bytes) -> int | None:
@@ -199,6 +200,10 @@ class _Front(Struct, frozen=True):
         revision, version, epoch, turns, used, head, gap, _ttl, _fence = match.groups()
         mark = Mark(version.decode(), epoch.decode(), int(revision), int(turns))
         return cls(mark, int(used), int(head), gap, match.end())
+
+    @property
+    def has_gap(self) -> bool:
+        return self.gap != _NO_GAP
 
     def stored(self, raw: bytes, lines: Sequence[bytes]) -> Stored:
         rest_at = self.end + SLOT

@@ -6,18 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import overload
 
 BETWEEN = b",\n"
-GAP = b"\n "
 NEAR_THE_END = 64  # so many last lines are found from the end, without splitting the rest
 
 
-def split_lines(body: bytes) -> list[bytes]:
-    """The turn lines in a piece of a history; between two stand a comma, a newline, and maybe a gap."""
-    if not body:
-        return []
-    lines = body.split(BETWEEN)
-    if GAP in body or body.startswith(b" "):
-        return [line.lstrip(b" ") for line in lines]
-    return lines
+def split_lines(body: bytes, *, gap: bool = False) -> list[bytes]:
+    """The turn lines in a piece of a history; spaces may stand before one of them if there is a ``gap``."""
+    lines = body.split(BETWEEN) if body else []
+    return [line.lstrip(b" ") for line in lines] if gap else lines
 
 
 class Lines(Sequence[bytes]):
@@ -27,13 +22,14 @@ class Lines(Sequence[bytes]):
     that came from the server: to slice it costs more than to fetch it.
     """
 
-    __slots__ = ("_count", "_document", "_end", "_split", "_start", "_stop")
+    __slots__ = ("_count", "_document", "_end", "_gap", "_split", "_start", "_stop")
 
-    def __init__(self, document: bytes, start: int, stop: int, count: int) -> None:
+    def __init__(self, document: bytes, start: int, stop: int, count: int, *, gap: bool = False) -> None:
         self._document = document
         self._start = start
         self._stop = stop
         self._count = count
+        self._gap = gap
         self._split: list[bytes] | None = None if count else []
         self._end: list[bytes] | None = None
 
@@ -80,10 +76,10 @@ class Lines(Sequence[bytes]):
         at = self._stop
         for _ in range(count):
             at = self._document.rfind(b"\n", before, at)
-        return split_lines(self._document[at + 1 : self._stop])
+        return split_lines(self._document[at + 1 : self._stop], gap=self._gap)
 
     def _all(self) -> list[bytes]:
         if self._split is None:
-            self._split = split_lines(self._document[self._start : self._stop])
+            self._split = split_lines(self._document[self._start : self._stop], gap=self._gap)
             self._document = b""  # the lines are all that is needed of it
         return self._split

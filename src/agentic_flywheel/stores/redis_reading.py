@@ -10,7 +10,7 @@ from . import redis_layout as layout
 from . import redis_scripts as scripts
 from .base import Stored
 from .redis_client import raise_translated
-from .redis_heads import HeadSizes
+from .redis_heads import FIRST_LOOK, HeadSizes
 from .redis_keys import Keys
 from .redis_lane import Command
 from .redis_lifetimes import Lifetimes
@@ -18,6 +18,7 @@ from .redis_pieces import PIECE, read_rest
 from .redis_pipe import Carrier
 
 TIMES = 5  # that a document is read in pieces; that a head wants more room may spoil it more than once
+ANSWERS = 3  # at least, of a look at the beginning and the end of a session
 SPARE = 1024  # bytes that are read of a session's end beyond what its turns are thought to take
 
 
@@ -95,28 +96,42 @@ class SessionReader:
     def _look_at_end(self, session_id: str, last: int, *, touch: bool) -> list[Command]:
         """What reads the head of a session, and as many bytes at its end as its newest turns took lately."""
         key = self._keys.session(session_id)
-        size = int(last * self._turn_size * 1.25) + SPARE
         start: Command = ("GETRANGE", key, 0, self._heads.of(session_id) - 1)
+        if self._heads.hold_all(session_id):
+            return [start, *self._touching(key, touch=touch)]
+        size = int(last * self._turn_size * 1.25) + SPARE
         end: Command = ("GETRANGE", key, -size, -1)
         now: Command = ("GETRANGE", key, 0, layout.FRONT_SIZE - 1)  # others may have written between the two
         return [start, end, now, *self._touching(key, touch=touch)]
 
     def _seen_at_end(self, session_id: str, last: int, answers: Sequence[Any]) -> Stored | None:
         """The session with its newest turns, as `_look_at_end` saw it; None if that was not enough to tell."""
+        if len(answers) < ANSWERS:
+            return self._seen_at_once(session_id, last, *answers)
         head, tail, front, *touched = answers
         stored = layout.parse_end(head, tail, last, front)
         if stored is None:
             self._heads.note(session_id, layout.head_end(head) or 0)
             return None
+        if len(head) < FIRST_LOOK:
+            self._heads.note_all(session_id)
         self._note(session_id, head, touched)
         if stored.lines:
             self._turn_size += (sum(map(len, stored.lines)) / len(stored.lines) - self._turn_size) / 4
         return stored
 
+    def _seen_at_once(self, session_id: str, last: int, raw: bytes, *touched: Any) -> Stored | None:
+        """The same of a session that a first look saw all of; None if it is there no more, or has grown."""
+        if not 0 < len(raw) < FIRST_LOOK:
+            self._heads.note(session_id, 0)
+            return None
+        self._note(session_id, raw, touched)
+        return layout.parse_end(raw, raw, last, raw)
+
     def _touching(self, key: str, *, touch: bool) -> list[Command]:
         return [scripts.TOUCH.on(key, 1)] if touch else []
 
-    def _note(self, session_id: str, start: bytes, touched: list[Any]) -> None:
+    def _note(self, session_id: str, start: bytes, touched: Sequence[Any]) -> None:
         ttl = layout.ttl_of(start) if touched else None
         if ttl is not None:
             self._lifetimes.began(session_id, ttl)
