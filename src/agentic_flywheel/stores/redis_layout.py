@@ -22,7 +22,7 @@ A head that outgrows its block needs the history moved. A long one is moved piec
 that Redis serves others in between (``lua/room.lua``). Meanwhile there are spaces between the turns that were moved
 and the others, at the beginning of a line: ``layout.gap`` is where, and how many (0, 0: nothing is being moved).
 
-``lua/front.lua`` knows the same front.
+``lua/layout.lua`` and ``lua/front.lua`` know the same front.
 """
 
 from __future__ import annotations

@@ -25,22 +25,24 @@ class Script:
         return ("EVALSHA", self.digest, 2, key, other, *arguments)
 
 
-def _read(name: str, *, front: bool = True) -> Script:
+def _read(name: str, *before: str) -> Script:
+    """A script behind what it builds on: no more than that, since each run of it makes those functions anew."""
     folder = files(__package__) / "lua"
-    names = ["front.lua", name] if front else [name]
-    text = "\n".join((folder / part).read_text("utf-8") for part in names)
+    text = "\n".join((folder / part).read_text("utf-8") for part in (*before, name))
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-APPEND = _read("append.lua")
-REPLACE = _read("replace.lua")
-FENCE = _read("fence.lua")
-ROOM = _read("room.lua")
-READ = _read("read.lua")
-TOUCH = _read("touch.lua")
-ENTRY = _read("entry.lua", front=False)
-CLAIM = _read("claim.lua", front=False)
-REMOVE = _read("remove.lua", front=False)
-RELEASE = _read("release.lua", front=False)
+LAYOUT, FRONT = "layout.lua", "front.lua"
+
+APPEND = _read("append.lua", LAYOUT)
+REPLACE = _read("replace.lua", LAYOUT, FRONT)
+FENCE = _read("fence.lua", LAYOUT, FRONT)
+ROOM = _read("room.lua", LAYOUT, FRONT)
+READ = _read("read.lua", LAYOUT, FRONT)
+TOUCH = _read("touch.lua", LAYOUT, FRONT)
+ENTRY = _read("entry.lua")
+CLAIM = _read("claim.lua")
+REMOVE = _read("remove.lua")
+RELEASE = _read("release.lua")
 
 ALL = (APPEND, REPLACE, FENCE, ROOM, READ, TOUCH, ENTRY, CLAIM, REMOVE, RELEASE)

@@ -21,7 +21,7 @@ end
 local front = call('GETRANGE', key, 0, FRONT - 1)
 local size = call('STRLEN', key)
 if version_in(front) ~= ARGV[1] then
-  if version_in(front) == version_in(new) and is_front(front) then -- this very write was here before; its answer was lost
+  if version_in(front) == version_in(new) then -- this very write was here before; its answer was lost
     give_up_claim()
     return size
   end

@@ -1,33 +1,6 @@
--- Stands before each script on a session document; redis_layout.py explains the layout.
--- The front has a fixed width, so its fields are where they are: to look for them by a pattern takes ten times as long.
--- A document that somebody else wrote has none.
-local SLOT = 64
-local HISTORY = ',"history":['
-local LAST = '\n]}'
-local FRONT = 229
+-- Stands behind layout.lua before each script that takes the front of a session document apart.
 local FORMAT = '{"revision":%10d,"layout":{"version":"%s","epoch":"%s","turns":%10d,"used":%10d,'
   .. '"head":%10d,"gap":[%10d,%10d],"ttl":%10d,"fence":%16.0f},"metadata":{'
-local call, sub = redis.call, string.sub
-
-local function version_in(bytes)
-  return sub(bytes, 45, 60)
-end
-
-local function used_in(bytes)
-  return tonumber(sub(bytes, 116, 125))
-end
-
-local function head_in(bytes)
-  return tonumber(sub(bytes, 134, 143))
-end
-
-local function gap_in(bytes)
-  return tonumber(sub(bytes, 152, 161)), tonumber(sub(bytes, 163, 172))
-end
-
-local function fence_in(bytes)
-  return tonumber(sub(bytes, 200, 215))
-end
 
 local function is_front(bytes)
   return sub(bytes, 1, 12) == '{"revision":' and sub(bytes, 23, 44) == ',"layout":{"version":"'
@@ -60,22 +33,6 @@ end
 local function front_of(front)
   return string.format(FORMAT, front.revision, front.version, front.epoch, front.turns, front.used, front.head,
     front.gap, front.width, front.ttl, front.fence)
-end
-
--- Writes spaces from a place to another. Lua takes ten milliseconds to make a megabyte of them, so they are written in pieces.
-local function blank(key, from, to)
-  local piece = string.rep(' ', math.min(to - from, 16384))
-  for at = from, to - 1, 16384 do
-    call('SETRANGE', key, at, sub(piece, 1, to - at))
-  end
-end
-
-local function expire(key, ttl)
-  if ttl > 0 then
-    call('EXPIRE', key, ttl)
-  else
-    call('PERSIST', key)
-  end
 end
 
 -- What to answer where there is no such key. A replica, which may just not have it yet, refuses to delete it.
