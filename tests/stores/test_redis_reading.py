@@ -39,11 +39,16 @@ async def test_a_short_session_is_read_by_one_command(redis_server: Server) -> N
         assert looks == [(2, lines(39)), (3, lines(39))]
 
 
-async def test_a_short_session_that_is_gone(redis_server: Server) -> None:
-    async with opened(RedisWorld(redis_server.url)) as world:
+async def test_a_short_session_that_is_another_one_or_gone(redis_server: Server) -> None:
+    world = RedisWorld(redis_server.url)
+    async with opened(world):
         store = world.store
         await create(store, "s", 1)
         assert (await found(store, last=1)).lines == (await found(store, last=1)).lines == lines(1)
+        foreign = b'{"backend":"custom","history":[{"id":"a"},{"id":"b"}]}'
+        await world.raw.set(f"{world.prefix}:session:s", foreign)
+        stored = await found(store, last=1)
+        assert (stored.foreign, stored.lines) == (True, [b'{"id":"b"}'])
         await world.open().delete("s", deleted_at=MOMENT, ttl=60)
         assert await store.read("s", last=1) is None
 

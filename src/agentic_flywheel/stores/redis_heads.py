@@ -5,8 +5,6 @@ from __future__ import annotations
 from ..recent import Recent
 
 FIRST_LOOK = 4096  # bytes; most heads fit
-
-
 _SHORT = 0  # all of the session is in the first look
 
 

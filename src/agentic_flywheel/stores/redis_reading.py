@@ -121,12 +121,13 @@ class SessionReader:
         return stored
 
     def _seen_at_once(self, session_id: str, last: int, raw: bytes, *touched: Any) -> Stored | None:
-        """The same of a session that a first look saw all of; None if it is there no more, or has grown."""
-        if not 0 < len(raw) < FIRST_LOOK:
+        """The same of a session that a first look saw all of; None if it has grown, or is none of ours now."""
+        stored = layout.parse_end(raw, raw, last, raw) if len(raw) < FIRST_LOOK else None
+        if stored is None:
             self._heads.note(session_id, 0)
-            return None
-        self._note(session_id, raw, touched)
-        return layout.parse_end(raw, raw, last, raw)
+        else:
+            self._note(session_id, raw, touched)
+        return stored
 
     def _touching(self, key: str, *, touch: bool) -> list[Command]:
         return [scripts.TOUCH.on(key, 1)] if touch else []
