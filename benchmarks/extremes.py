@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -60,7 +61,9 @@ class Extremes:
         await self._timed(f"from 90 to 250 MB, a MB a save: saves of over {LONG_MS} ms", self._grows)
         await self._told("  a bare APPEND of as much, in turn with it", "APPEND")
         await self._timed("a session of 250 MB reaches 256 MB", self._limit)
-        await self._beside("take over 20 MB that somebody else wrote", self._takes_over)
+        if self.client is not None:
+            taking = partial(self._takes_over, self.client)
+            await self._timed("take over 20 MB that somebody else wrote", taking)
 
     async def _timed(self, what: str, work: Callable[[], Awaitable[object]]) -> None:
         """Print what it took: what the work says, else the time of it all; and what Redis noted."""
@@ -69,12 +72,6 @@ class Extremes:
         told = await work()
         took = told if isinstance(told, str) else f"{(time.perf_counter() - begun) * 1000:,.1f} ms"
         print(f"{what:58}{took:>12}  {await self._held():>24}", flush=True)
-
-    async def _beside(self, what: str, work: Callable[[redis.asyncio.Redis], Awaitable[object]]) -> None:
-        """The same, of what is measured on Redis only."""
-        client = self.client
-        if client is not None:
-            await self._timed(what, lambda: work(client))
 
     async def _forget(self) -> None:
         """Have Redis note what takes long from now on."""
