@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -52,6 +52,10 @@ class OnAPool(Carrier):
     async def servers(self) -> list[Carrier]:
         """There is one."""
         return [self]
+
+    def watching(self, key: str) -> NoReturn:
+        """What is written here is never as large."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Close the connections."""

@@ -100,7 +100,7 @@ async def test_an_older_copy(outage: Outage) -> None:
 @pytest.mark.parametrize("loss", ["older copy", "older copy, written to", "flushed"])
 async def test_a_long_session_is_mended_without_a_look_at_each_turn(outage: Outage, loss: str) -> None:
     """That would hold up all callers of a thread for longer than a save may take."""
-    short, long = [await _calls_to_mend(outage, length, loss) for length in (200, 4000)]
+    short, long = [await _calls_to_mend(outage, length, loss) for length in (2_000, 5_000)]
     assert long < 2 * short, "Python functions, so much more work has the long one"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agentic_flywheel.stores import redis_watch
 from tests.stores.worlds import RedisWorld, World, crowd, opened, world_of
 from tests.support.replicated import Cluster
 from tests.support.servers import DATABASES, Kind, Server
@@ -39,9 +40,17 @@ async def crowded_world(kv_kind: Kind, request: pytest.FixtureRequest) -> AsyncI
         yield made
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis-server", "valkey", "cluster"])
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    """A store of each kind, empty, and what is around it; on one Redis server among the keys of others."""
+@pytest.fixture(params=["memory", "sqlite", "redis-server", "redis-server, as large", "valkey", "cluster"])
+async def world(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    """A store of each kind, empty, and what is around it; on one Redis server among the keys of others.
+
+    On one Redis, all is written as if it was large.
+    """
+    kind, _, as_large = request.param.partition(", ")
+    if as_large:
+        monkeypatch.setattr(redis_watch, "LARGE", 0)
 
     def crowded(server: str) -> str:
         if server == "redis_cluster":
@@ -50,7 +59,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         url: str = request.getfixturevalue("crowded_redis" if server == "redis_server" else "crowded_valkey")
         return url
 
-    async with opened(world_of(request.param, tmp_path, crowded)) as made:
+    async with opened(world_of(kind, tmp_path, crowded)) as made:
         yield made
 
 

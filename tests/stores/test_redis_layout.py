@@ -15,7 +15,7 @@ from agentic_flywheel.session.parts import pack_head, unpack_head
 from agentic_flywheel.stores import Change, Mark, Stored
 from agentic_flywheel.stores import redis_layout as layout
 from agentic_flywheel.stores.base import new_version
-from agentic_flywheel.stores.redis_scripts import READ
+from agentic_flywheel.stores.redis_scripts import TOUCH
 from tests.stores.sessions import (
     BORN,
     HEAD,
@@ -198,7 +198,7 @@ async def test_python_and_lua_read_the_same_front(
 ) -> None:
     raw = compose(*head, turns, revision=revision, ttl=ttl)
     await redis_world.raw.set("front", raw)
-    script = READ.text.partition("-- Reads a session document, or its beginning")[0]
+    script = TOUCH.text.partition("-- Starts the time to live")[0]
     fields = "f.revision, f.version, f.epoch, f.turns, f.used, f.head, f.ttl, FRONT, HISTORY, LAST"
     answer: Any = await redis_world.raw.eval(
         f"{script} local f = read_front(KEYS[1]) return {{{fields}}}", 1, "front"

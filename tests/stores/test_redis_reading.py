@@ -6,7 +6,7 @@ import pytest
 
 from agentic_flywheel.jsontext import encode
 from agentic_flywheel.stores import Store
-from tests.stores.sessions import LIMIT, MOMENT, create, following, found, lines
+from tests.stores.sessions import LIMIT, MOMENT, create, following, found, head_of, line, lines
 from tests.stores.worlds import RedisWorld, opened
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
@@ -36,7 +36,35 @@ async def test_a_short_session_is_read_by_one_command(redis_server: Server) -> N
         assert await looked(proxy, store) == (1, lines(4))
         await other.write(following(change, mark, *range(5, 40)), limit=LIMIT)
         looks = [await looked(proxy, store) for _ in range(2)]
-        assert looks == [(2, lines(39)), (3, lines(39))]
+        assert looks == [(4, lines(39)), (3, lines(39))]
+
+
+@pytest.mark.parametrize("head", [100, 300_000])
+async def test_newest_turns_of_any_length(redis_world: RedisWorld, head: int) -> None:
+    """By plain range reads, however far back they begin and however long the head is."""
+    sizes = [10, 3_000_000, 40_000, 40_000, *[20] * 3000, 700_000, 10, 2_500_000, *[500] * 30]
+    turns = [line(number, size) for number, size in enumerate(sizes)]
+    change, mark = await create(redis_world.store, head=head_of(context={"notes": "n" * head}))
+    await redis_world.store.write(following(change, mark, added=turns), limit=100_000_000)
+    await redis_world.raw.config_resetstat()
+    store = redis_world.open()
+    for last in (0, 1, 30, 31, 32, 33, 34, 500, 3033, 3036, 3037, 4000):
+        stored = await found(store, last=last, touch=False)
+        assert (list(stored.lines), stored.head) == (turns[max(len(turns) - last, 0) :], change.head)
+        stored = await found(store, after=len(turns) - last, touch=False)
+        assert list(stored.lines) == turns[max(len(turns) - last, 0) :]
+    assert "cmdstat_evalsha" not in await redis_world.raw.info("commandstats")
+
+
+async def test_a_history_with_fewer_turns_than_it_says(redis_world: RedisWorld) -> None:
+    """Somebody joined two lines by hand; it is still a session."""
+    await create(redis_world.store, "s", *range(2000))
+    key = f"{redis_world.prefix}:session:s"
+    raw = (await redis_world.store.raw("s") or b"").replace(b",\n", b", ", 1)
+    await redis_world.raw.set(key, raw)
+    for last, after in ((2000, None), (None, 0), (None, None)):
+        stored = await found(redis_world.open(), last=last, after=after)
+        assert (stored.foreign, stored.lines) == (True, lines(*range(2000)))
 
 
 async def test_a_short_session_that_is_another_one_or_gone(redis_server: Server) -> None:

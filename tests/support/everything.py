@@ -12,7 +12,7 @@ from agentic_flywheel.session.principal import principal_of
 from agentic_flywheel.stores.owned import acting_as
 from agentic_flywheel.stores.redis_store import RedisStore
 from agentic_flywheel.stores.redis_sweep import Sweeper
-from agentic_flywheel.stores.redis_writing import LARGE
+from agentic_flywheel.stores.redis_watch import LARGE
 
 ANNA, BEN = principal_of(None, "anna"), principal_of(None, "ben")
 

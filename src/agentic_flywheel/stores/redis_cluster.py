@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from .redis_client import ASK_SECONDS, Connection, check, translate, usable
 from .redis_hosts import parse
 from .redis_lane import Command
 from .redis_pipe import Carrier, Pipe
+from .redis_watch import Watcher
 
 log = logging.getLogger("agentic_flywheel.store")
 
@@ -111,6 +113,17 @@ class Cluster(Carrier):
         self._enter_loop()
         await self._learn()
         return [self._pipe(node) for node in self._client.get_primaries()]
+
+    @asynccontextmanager
+    async def watching(self, key: str) -> AsyncIterator[Watcher]:
+        await self.run([("STRLEN", key)])  # finds the server that has the key by now
+        try:
+            async with self._pipe(self._node(key)).watching(key) as watcher:
+                yield watcher
+        except Misconfigured as error:
+            if isinstance(error.__cause__, redis_errors.MovedError | redis_errors.AskError):
+                raise Unavailable("a slot of the Redis cluster is moving") from error
+            raise
 
     async def _round(self, commands: Sequence[Command], places: Iterable[int], answers: Answers) -> None:
         """Send commands where the map says, and note their answers; those to be sent elsewhere get none yet."""

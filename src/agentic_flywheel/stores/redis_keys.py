@@ -1,16 +1,15 @@
 """The names of our keys in Redis.
 
-====================================  ==========================================================
-``<prefix>:session:<id>``             a session, one JSON object (see `redis_layout`)
-``<prefix>:execution:<id>``           an execution, one JSON object
-``<prefix>:history:<id>:<flow>``      the executions of one flow in one session, a JSON array
-``<prefix>:index``                    sorted set of session ids by last use, for listing; to a second, 50 ms late
-``<prefix>:share:<reader>:<id>``      whose session it is that this reader may read
-``<prefix>:claim:<id>``               the turn that is run in a session, and until when it has the right to
-``<prefix>:damaged:<id>:<time>``      what was no session document and stood in the way of one, for 30 days
-``<prefix>:tombstone:<id>``           when a session was deleted, so that no late writer revives it
-``<prefix>:written:{<session>}:<n>``  a large session on its way to its own key, for a moment
-====================================  ==========================================================
+================================  ===========================================================================
+``<prefix>:session:<id>``         a session, one JSON object (see `redis_layout`)
+``<prefix>:execution:<id>``       an execution, one JSON object
+``<prefix>:history:<id>:<flow>``  the executions of one flow in one session, a JSON array
+``<prefix>:index``                sorted set of session ids by last use, for listing; to a second, 50 ms late
+``<prefix>:share:<reader>:<id>``  whose session it is that this reader may read
+``<prefix>:claim:<id>``           the turn that is run in a session, and until when it has the right to
+``<prefix>:damaged:<id>:<time>``  what was no session document and stood in the way of one, for 30 days
+``<prefix>:tombstone:<id>``       when a session was deleted, so that no late writer revives it
+================================  ===========================================================================
 
 What belongs to a principal has its hash in front of the id: ``<prefix>:session:<owner>:<id>``, and so on; each
 has an index of its own, ``<prefix>:index:<owner>``.
@@ -58,11 +57,6 @@ class Keys:
     def tombstone(self, session_id: str) -> str:
         """The key that notes that a session was deleted."""
         return f"{self.prefix}:tombstone:{_plain(session_id)}"
-
-    def written(self, session_id: str, version: str) -> str:
-        """The key at which a version of a session is put before it gets the session's own; on the same server."""
-        session = self.session(session_id)
-        return f"{self.prefix}:written:{session if '{' in self.prefix else f'{{{session}}}'}:{version}"
 
     def share(self, name: str) -> str:
         """The key that says whose session a reader was given."""

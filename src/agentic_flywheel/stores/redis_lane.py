@@ -45,6 +45,17 @@ class Lane:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await self._exchange(commands)
 
+    async def go_on(self, commands: Sequence[Command]) -> list[Any]:
+        """The same on the connection on which the last exchange was: nothing is sent again.
+
+        Raises:
+            RedisError, OSError, TimeoutError: that connection was lost, or not all were answered.
+        """
+        if self._wire is None or not self._wire.is_open:
+            raise redis_errors.ConnectionError("the connection was lost")
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await self._ask(_packed(commands), len(commands))
+
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         answers = await self._send(commands)
         for answer in answers:
@@ -63,7 +74,7 @@ class Lane:
         return answers
 
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
-        packed = b"".join([pack_command(each) for each in commands])  # type: ignore[arg-type]  # its stub is wrong
+        packed = _packed(commands)
         try:
             return await self._ask(packed, len(commands))
         except (TimeoutError, redis_errors.BusyLoadingError):  # waiting once more would not be quick
@@ -108,6 +119,10 @@ class Lane:
         """Close the connection; the next exchange opens it again."""
         self._wire = None
         await self._connection.disconnect(nowait=nowait)
+
+
+def _packed(commands: Sequence[Command]) -> bytes:
+    return b"".join([pack_command(each) for each in commands])  # type: ignore[arg-type]  # its stub is wrong
 
 
 def _with_followers(commands: Sequence[Command], unknown: Sequence[int]) -> list[int]:

@@ -19,7 +19,7 @@ a line of its own; JSON escapes newlines inside of strings, so newlines are exac
 session was written (0: none).
 
 A head that outgrows its block needs the history moved. A long one is moved piece by piece, the last piece first, so
-that Redis serves others in between (``lua/room.lua``). Meanwhile there are spaces between the turns that were moved
+that Redis serves others in between (`redis_room`). Meanwhile there are spaces between the turns that were moved
 and the others, at the beginning of a line: ``layout.gap`` is where, and how many (0, 0: nothing is being moved).
 
 ``lua/layout.lua`` and ``lua/front.lua`` know the same front.
@@ -30,6 +30,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from msgspec import Struct
 
@@ -53,9 +54,17 @@ _FRONT_PATTERN = re.compile(
 )
 _SLOT_PATTERN = re.compile(rb'(?:"last_active":"([0-9A-Za-z:.+-]*)",?)? *')
 FRONT_SIZE = 229
+_HEAD_AT, _TTL_AT, _FENCE_AT = (
+    133,
+    172,
+    199,
+)  # in the front: the numbers of head and gap, what follows them, the fence
+
+FOREIGN = "sha1:"  # what the version of a document begins with that somebody else wrote
+sha1 = partial(hashlib.sha1, usedforsecurity=False)
 
 _HEAD_START = b'{"metadata":{'
-_HISTORY = b',"history":['
+HISTORY = b',"history":['
 END = b"\n]}"
 
 
@@ -67,7 +76,7 @@ def compose(
     offset = block_for(rest)
     start = (front_of(mark, rest, last_active, ttl, offset, fence) + rest).ljust(offset)
     body = b"\n" + BETWEEN.join(lines) if lines else b""
-    return start + _HISTORY + body + END
+    return start + HISTORY + body + END
 
 
 def front_of(mark: Mark, rest: bytes, last_active: str | None, ttl: int, offset: int = 0, fence: int = 0) -> bytes:
@@ -108,7 +117,12 @@ def size_of_head(rest: bytes) -> int:
 def block_for(rest: bytes) -> int:
     """Where the history starts, behind the front and such a rest of the head, with room for a quarter more."""
     size = size_of_head(rest)
-    return -(-(size + size // 4) // BLOCK) * BLOCK
+    return in_blocks(size + size // 4)
+
+
+def in_blocks(size: int) -> int:
+    """So many bytes and what is missing to a multiple of a block."""
+    return -(-size // BLOCK) * BLOCK
 
 
 def parse(raw: bytes) -> Stored:
@@ -117,9 +131,9 @@ def parse(raw: bytes) -> Stored:
     Raises:
         Damaged: it is no session document; the message says why.
     """
-    front = _Front.of(raw)
-    if front and raw.endswith(END) and raw.startswith(_HISTORY + b"\n", front.head):
-        start, stop = front.head + len(_HISTORY) + 1, len(raw) - len(END)
+    front = Front.of(raw)
+    if front and raw.endswith(END) and raw.startswith(HISTORY + b"\n", front.head):
+        start, stop = front.head + len(HISTORY) + 1, len(raw) - len(END)
         if _count_lines(raw, start, stop) == front.mark.total:
             return front.stored(raw, Lines(raw, start, stop, front.mark.total, gap=front.has_gap))
     return _parse_foreign(raw)
@@ -127,7 +141,7 @@ def parse(raw: bytes) -> Stored:
 
 def parse_tail(start: bytes, tail: bytes) -> Stored:
     """The session of a document's bytes before the history, and of its last lines."""
-    front = _Front.of(start)
+    front = Front.of(start)
     if front is None:
         raise Damaged("its beginning is not in our layout")
     return front.stored(start, split_lines(tail, gap=front.has_gap))
@@ -139,7 +153,7 @@ def parse_end(start: bytes, end: bytes, last: int, now: bytes) -> Stored | None:
     None where these bytes do not tell: they are too few, or the document's front has become another one by ``now``,
     when they had been read.
     """
-    front = _Front.of(start)
+    front = Front.of(start)
     if front is None or not start.startswith(now) or front.used > len(start) or not end.endswith(END):
         return None
     at = stop = len(end) - len(END)
@@ -158,8 +172,24 @@ def ttl_of(start: bytes) -> int | None:
 
 def head_end(start: bytes) -> int | None:
     """How many bytes the front and the head take, by the first ones; None if these are not in our layout."""
-    front = _Front.of(start)
+    front = Front.of(start)
     return front.used if front is not None else None
+
+
+def with_place(new: bytes, old: bytes) -> bytes:
+    """A front that is to be written, with the place of the history, and of a gap in it, that another one names."""
+    return new[:_HEAD_AT] + old[_HEAD_AT:_TTL_AT] + new[_TTL_AT:]
+
+
+def moved(start: bytes, head: int, gap: int, width: int) -> bytes:
+    """The front at the beginning of a document, with another place of the history and of a gap in it."""
+    place = b'%10d,"gap":[%10d,%10d' % (head, gap, width)
+    return start[:_HEAD_AT] + place + start[_HEAD_AT + len(place) : FRONT_SIZE]
+
+
+def fenced(start: bytes, fence: int) -> bytes:
+    """The front at the beginning of a document, with another fence."""
+    return start[:_FENCE_AT] + b"%16d" % fence + start[_FENCE_AT + 16 : FRONT_SIZE]
 
 
 def holds_head(start: bytes) -> bool:
@@ -168,44 +198,61 @@ def holds_head(start: bytes) -> bool:
     return end is not None and end <= len(start)
 
 
-def same_place(start: bytes, now: bytes) -> bool:
-    """Whether the turns that stood behind this beginning of a document still stand there, after appends maybe."""
-    before, after = _Front.of(start), _Front.of(now)
-    if before is None or after is None or before.head > len(start):
-        return False
-    return (before.mark.epoch, before.head, before.gap) == (after.mark.epoch, after.head, after.gap)
-
-
 def _count_lines(raw: bytes, start: int, stop: int) -> int:
     return raw.count(b"\n", start, stop) + 1 if stop > start else 0
 
 
 def digest(raw: bytes) -> str:
     """The version of a document that is not in our layout: what it says is all that tells it from others."""
-    return "sha1:" + hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+    return version_of(sha1(raw))
 
 
-class _Front(Struct, frozen=True):
+def version_of(read: hashlib._Hash) -> str:
+    """The same by what the document was read into."""
+    return FOREIGN + read.hexdigest()
+
+
+class Front(Struct, frozen=True):
+    """What the first bytes of a document in our layout say."""
+
     mark: Mark
     used: int
     head: int
     gap: bytes
+    fence: int
     end: int
 
     @classmethod
-    def of(cls, raw: bytes) -> _Front | None:
+    def of(cls, raw: bytes) -> Front | None:
+        """That of a document that begins so; None if it is not in our layout."""
         match = _FRONT_PATTERN.match(raw)
         if match is None:
             return None
-        revision, version, epoch, turns, used, head, gap, _ttl, _fence = match.groups()
+        revision, version, epoch, turns, used, head, gap, _ttl, fence = match.groups()
         mark = Mark(version.decode(), epoch.decode(), int(revision), int(turns))
-        return cls(mark, int(used), int(head), gap, match.end())
+        return cls(mark, int(used), int(head), gap, int(fence), match.end())
 
     @property
     def has_gap(self) -> bool:
         return self.gap != _NO_GAP
 
+    @property
+    def gap_at(self) -> tuple[int, int]:
+        """Where the spaces between the turns are, and how many; 0 and 0 if there are none."""
+        at, width = self.gap.split(b",")
+        return int(at), int(width)
+
+    @property
+    def history_at(self) -> int:
+        """Where what the history says starts."""
+        return self.head + len(HISTORY)
+
+    def keeps_turns_of(self, before: Front) -> bool:
+        """Whether the turns that another front stood before still stand there, after appends maybe."""
+        return (before.mark.epoch, before.head, before.gap) == (self.mark.epoch, self.head, self.gap)
+
     def stored(self, raw: bytes, lines: Sequence[bytes]) -> Stored:
+        """The session that begins so, with these of its turns."""
         rest_at = self.end + SLOT
         last_active = _SLOT_PATTERN.fullmatch(raw[self.end : rest_at])
         if last_active is None:

@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from redis.exceptions import RedisError
 from .redis_client import Connection, raise_translated, translate
 from .redis_lane import Command, Lane
 from .redis_scripts import Argument
+from .redis_watch import Watcher
 
 MOST_COMMANDS = 512  # in a pipeline; more would keep the first callers waiting for the last
 
@@ -50,6 +52,10 @@ class Carrier(ABC):
     @abstractmethod
     async def servers(self) -> list[Carrier]:
         """What carries commands without a key to each server that has keys of ours."""
+
+    @abstractmethod
+    def watching(self, key: str) -> AbstractAsyncContextManager[Watcher]:
+        """What watches a key, for one caller at a time; the others wait."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -89,6 +95,7 @@ class Pipe(Carrier):
         if self._loop is not loop:
             self._loop = loop
             self._idle = [Lane(self._make_connection) for _ in range(self._lane_count)]
+            self._watcher = Watcher(Lane(self._make_connection))
             self._waiting.clear()
             self._under_way.clear()
             self._at_work.clear()
@@ -114,6 +121,10 @@ class Pipe(Carrier):
 
     async def servers(self) -> list[Carrier]:
         return [self]
+
+    def watching(self, key: str) -> AbstractAsyncContextManager[Watcher]:
+        self._enter_loop()
+        return self._watcher.alone()
 
     async def _run_alone(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
         """The same, in the caller's own task: most callers are alone, and a task for each costs them time."""
@@ -144,6 +155,7 @@ class Pipe(Carrier):
             await asyncio.wait(at_work)
         for lane in self._idle:
             await lane.close()
+        await self._watcher.close()
 
     async def _work(self, lane: Lane) -> None:
         """Serve the orders that wait, all that fit into a pipeline at once, until there are none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ReadOnly, StoreError
+from ..errors import ReadOnly
 from . import redis_layout as layout
 from . import redis_scripts as scripts
 from .base import Stored
@@ -14,10 +14,10 @@ from .redis_heads import FIRST_LOOK, HeadSizes
 from .redis_keys import Keys
 from .redis_lane import Command
 from .redis_lifetimes import Lifetimes
-from .redis_pieces import PIECE, read_rest
+from .redis_lines import split_lines
+from .redis_pieces import FIRST_PIECE, PIECE, TIMES, read_newest, read_rest, read_watched
 from .redis_pipe import Carrier
 
-TIMES = 5  # that a document is read in pieces; that a head wants more room may spoil it more than once
 ANSWERS = 3  # at least, of a look at the beginning and the end of a session
 SPARE = 1024  # bytes that are read of a session's end beyond what its turns are thought to take
 
@@ -60,7 +60,10 @@ class SessionReader:
     async def _read_pieces(self, key: str, first: bytes) -> bytes | None:
         """A whole document whose first piece was read; at one go if it is written anew again and again."""
         for _ in range(TIMES):
-            raw = await read_rest(self._pipe, key, first, await self._pipe.one("STRLEN", key))
+            if layout.Front.of(first) is None:
+                raw = await read_watched(self._pipe, key)
+            else:
+                raw = await read_rest(self._pipe, key, first, await self._pipe.one("STRLEN", key))
             if raw is not None:
                 return raw
             first = await self._pipe.one("GETRANGE", key, 0, PIECE - 1)
@@ -89,9 +92,29 @@ class SessionReader:
     async def _read_exactly(
         self, session_id: str, last: int | None, after: int | None, *, touch: bool
     ) -> Stored | None:
-        wanted = (-1 if last is None else last, -1 if after is None else after, int(touch))
-        answer = await self._pipe.one(*scripts.READ.on(self._keys.session(session_id), *wanted))
-        return _read_answer(answer, last, after)
+        """The session with its newest turns, however long it all is; the whole if it is none of ours."""
+        key = self._keys.session(session_id)
+        for _ in range(TIMES):
+            head: Command = ("GETRANGE", key, 0, self._heads.of(session_id) - 1)
+            look = [head, ("STRLEN", key), ("GETRANGE", key, -FIRST_PIECE, -1), _front(key)]
+            start, size, end, now, *touched = await self._pipe.all([*look, *self._touching(key, touch=touch)])
+            if not start and not await self._is_there(key, touched):
+                return None
+            front = layout.Front.of(start)
+            if front is None or not end.endswith(layout.END):
+                break
+            self._note(session_id, start, touched)
+            self._heads.note(session_id, front.used)
+            if front.used > len(start) or not start.startswith(now):
+                continue
+            try:
+                lines = await read_newest(self._pipe, key, front, size, end, _wanted(front, last, after))
+            except LookupError:
+                break
+            if lines is not None:
+                return front.stored(start, split_lines(lines, gap=front.has_gap))
+        stored = await self._read_whole(session_id, touch=touch)  # only all of it tells whether it is damaged
+        return stored.cut(last, after) if stored is not None else None
 
     def _look_at_end(self, session_id: str, last: int, *, touch: bool) -> list[Command]:
         """What reads the head of a session, and as many bytes at its end as its newest turns took lately."""
@@ -101,8 +124,7 @@ class SessionReader:
             return [start, *self._touching(key, touch=touch)]
         size = int(last * self._turn_size * 1.25) + SPARE
         end: Command = ("GETRANGE", key, -size, -1)
-        now: Command = ("GETRANGE", key, 0, layout.FRONT_SIZE - 1)  # others may have written between the two
-        return [start, end, now, *self._touching(key, touch=touch)]
+        return [start, end, _front(key), *self._touching(key, touch=touch)]
 
     def _seen_at_end(self, session_id: str, last: int, answers: Sequence[Any]) -> Stored | None:
         """The session with its newest turns, as `_look_at_end` saw it; None if that was not enough to tell."""
@@ -143,14 +165,12 @@ class SessionReader:
         return bool(size >= 0)
 
 
-def _read_answer(answer: Any, last: int | None, after: int | None) -> Stored | None:
-    """The session, with the turns that were asked for, of what the script that reads gives."""
-    match answer:
-        case []:
-            return None
-        case [raw]:
-            return layout.parse(raw).cut(last, after)
-        case [start, lines]:
-            return layout.parse_tail(start, lines)
-        case unexpected:
-            raise StoreError(f"the read script answered {unexpected!r}")
+def _front(key: str) -> Command:
+    """What tells whether others have written between two commands before it."""
+    return ("GETRANGE", key, 0, layout.FRONT_SIZE - 1)
+
+
+def _wanted(front: layout.Front, last: int | None, after: int | None) -> int:
+    """How many of the newest turns were asked for."""
+    total = front.mark.total
+    return min(total, total if last is None else last, total if after is None else max(total - after, 0))

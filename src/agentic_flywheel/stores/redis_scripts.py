@@ -37,12 +37,9 @@ LAYOUT, FRONT = "layout.lua", "front.lua"
 APPEND = _read("append.lua", LAYOUT)
 REPLACE = _read("replace.lua", LAYOUT, FRONT)
 FENCE = _read("fence.lua", LAYOUT, FRONT)
-ROOM = _read("room.lua", LAYOUT, FRONT)
-READ = _read("read.lua", LAYOUT, FRONT)
 TOUCH = _read("touch.lua", LAYOUT, FRONT)
 ENTRY = _read("entry.lua")
 CLAIM = _read("claim.lua")
-REMOVE = _read("remove.lua")
 RELEASE = _read("release.lua")
 
-ALL = (APPEND, REPLACE, FENCE, ROOM, READ, TOUCH, ENTRY, CLAIM, REMOVE, RELEASE)
+ALL = (APPEND, REPLACE, FENCE, TOUCH, ENTRY, CLAIM, RELEASE)

@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from msgspec.structs import replace
-
-from ..errors import Damaged, StoreError
-from ..jsontext import decode, encode
+from ..errors import Damaged
 from ..session.times import seconds
 from . import redis_layout as layout
 from . import redis_scripts as scripts
 from .base import Change, Claim, Grant, Listed, Mark, Record, Stored
 from .names import name_of
+from .redis_claims import TOO_LARGE, RedisClaims, Wanted, grant_of
 from .redis_client import raise_translated
 from .redis_heads import FIRST_LOOK, HeadSizes
 from .redis_lane import Command
@@ -27,8 +25,6 @@ from .redis_upkeep import PAGE, RedisUpkeep
 from .redis_writing import SessionWriter
 
 log = logging.getLogger(__name__)
-
-CLAIM_KEPT_SECONDS = 7 * 24 * 3600
 
 
 class RedisStore(RedisUpkeep):
@@ -51,6 +47,7 @@ class RedisStore(RedisUpkeep):
         heads = HeadSizes()
         self._reader = SessionReader(self._pipe, self._keys, lifetimes, heads)
         self._records = RedisRecords(self._pipe, self._keys)
+        self._claims = RedisClaims(self._pipe, self._keys)
         self._writer = SessionWriter(
             self._pipe, self._keys, self._records, self._placer, lifetimes, heads, self.sweeper
         )
@@ -128,52 +125,29 @@ class RedisStore(RedisUpkeep):
     async def entries(self, session_id: str, flow_id: str) -> list[bytes]:
         return await self._records.entries(session_id, flow_id)
 
-    async def claim(
+    def claim(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, instead: str | None = None
-    ) -> Grant:
-        return _grant(await self._pipe.one(*self._claiming(session_id, turn_id, note, seconds, instead)))
+    ) -> Coroutine[Any, Any, Grant]:
+        return self._claims.claim(Wanted(session_id, turn_id, note, seconds, instead))
 
     async def claim_and_read(
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
     ) -> tuple[Grant, Stored | None]:
-        if last is None:  # a whole one is not read by a script
-            return await super().claim_and_read(session_id, turn_id, note, seconds=seconds)
-        claim = self._claiming(session_id, turn_id, note, seconds, None)
-        granted, stored = await self._reader.read_behind(claim, session_id, last)
-        return _grant(granted), stored
-
-    def _claiming(self, session_id: str, turn_id: str, note: bytes, seconds: float, instead: str | None) -> Command:
-        arguments = (encode(turn_id), note, str(seconds), encode(instead), CLAIM_KEPT_SECONDS)
-        return scripts.CLAIM.on(self._keys.claim(session_id), *arguments)
+        wanted = Wanted(session_id, turn_id, note, seconds)
+        if (
+            last is None or wanted.is_large
+        ):  # a whole session is not read at once, nor a large claim made by a script
+            return await super().claim_and_read(session_id, turn_id, note, seconds=seconds, last=last)
+        answer, stored = await self._reader.read_behind(self._claims.command(wanted), session_id, last)
+        if answer == TOO_LARGE:  # what was read may be older than the claim
+            return await super().claim_and_read(session_id, turn_id, note, seconds=seconds, last=last)
+        return grant_of(answer), stored
 
     async def fence(self, session_id: str, fence: int) -> None:
         await self._pipe.one(*scripts.FENCE.on(self._keys.session(session_id), fence))
 
-    async def claimed(self, session_id: str) -> Claim | None:
-        found, (now, _) = [
-            raise_translated(answer)
-            for answer in await self._pipe.run([("GET", self._keys.claim(session_id)), ("TIME",)])
-        ]
-        claim = _claim(found, ended=False) if found else None
-        return replace(claim, ended=claim.until <= int(now)) if claim else None
+    def claimed(self, session_id: str) -> Coroutine[Any, Any, Claim | None]:
+        return self._claims.claimed(session_id)
 
-    async def release(self, session_id: str, turn_id: str) -> None:
-        await self._pipe.one(*scripts.RELEASE.on(self._keys.claim(session_id), encode(turn_id)))
-
-
-def _grant(answer: Any) -> Grant:
-    match answer:
-        case [fence]:
-            return Grant(fence)
-        case [fence, found]:
-            return Grant(fence, _claim(found, ended=fence > 0))
-        case unexpected:
-            raise StoreError(f"the claim script answered {unexpected!r}")
-
-
-def _claim(raw: bytes, *, ended: bool) -> Claim:
-    try:
-        values = decode(raw)
-        return Claim(values["turn_id"], encode(values["note"]), float(values["until"]), ended, values["fence"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise Damaged("the claim on the session is damaged; it ends by itself within a week") from error
+    def release(self, session_id: str, turn_id: str) -> Coroutine[Any, Any, None]:
+        return self._claims.release(session_id, turn_id)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator
 
 from ..errors import Damaged
 from ..session.times import now
-from . import redis_scripts as scripts
 from .base import ASIDE_SECONDS, Kind, Store
 from .names import PRINCIPAL, parts_of
 from .redis_carriers import carrier as carrier_to
@@ -15,7 +13,7 @@ from .redis_client import without_password
 from .redis_facts import facts_of, together
 from .redis_index import Index, Placer
 from .redis_keys import Keys
-from .redis_lane import Command
+from .redis_pieces import read_any
 from .redis_pipe import Carrier
 from .redis_sweep import Sweeper
 
@@ -58,8 +56,9 @@ class RedisUpkeep(Store):
         kind = (await self._pipe.one("TYPE", key)).decode()
         if kind == "none":
             return None
-        command: Command = ("GET", key) if kind == "string" else ("DUMP", key)
-        data: bytes | None = await self._pipe.one(*command)
+        if kind == "string":
+            return await read_any(self._pipe, key)
+        data: bytes | None = await self._pipe.one("DUMP", key)
         return data
 
     async def set_aside(self, session_id: str, raw: bytes) -> str | None:
@@ -69,11 +68,10 @@ class RedisUpkeep(Store):
             await self._pipe.one("SET", copy, raw, "EX", ASIDE_SECONDS)
         elif raw == await self.raw(session_id):
             await self._pipe.one("RESTORE", copy, ASIDE_SECONDS * 1000, raw)
-        removed = await self._pipe.one(
-            *scripts.REMOVE.on(key, hashlib.sha1(raw, usedforsecurity=False).hexdigest())
-        )
-        if removed:
-            return copy
+        async with self._pipe.watching(key) as watcher:
+            await watcher.watch(key)
+            if raw == await self.raw(session_id) and await watcher.write(("DEL", key)):
+                return copy
         await self._pipe.one("DEL", copy)
         return None
 

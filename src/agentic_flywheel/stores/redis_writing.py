@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from ..errors import Conflict, Deleted, Fenced, StoreError
 from ..jsontext import encode
 from ..session.times import seconds
+from . import redis_large as large
 from . import redis_layout as layout
 from . import redis_scripts as scripts
-from .base import Change, Mark
-from .deadline import answered
+from . import redis_watch
+from .base import Change, Mark, Record
 from .names import parts_of
 from .redis_client import raise_translated, translate
 from .redis_heads import HeadSizes
@@ -24,13 +25,11 @@ from .redis_lane import Command
 from .redis_lifetimes import Lifetimes
 from .redis_pipe import Carrier
 from .redis_records import RedisRecords
+from .redis_room import make_room
 from .redis_sweep import Sweeper
 from .writing import too_large
 
 log = logging.getLogger(__name__)
-
-LARGE = 256 * 1024  # bytes of a document that is not handed to a script
-WRITTEN_SECONDS = 60  # that it may lie there, if nobody puts it in its place
 
 
 class SessionWriter:
@@ -67,15 +66,14 @@ class SessionWriter:
     async def _append(self, change: Change, base: Mark, limit: int) -> Mark:
         mark = Mark(change.version, base.epoch, base.revision + 1, base.total + len(change.added))
         renews = self._lifetimes.is_due(change.session_id, change.ttl)
-        append = self._appending(change, _append_arguments(change, base, mark, limit, renews=renews))
-        beside = [self._records.command(record) for record in change.records]
-        *others, answer = await self._pipe.run([*beside, append])
+        append = self._appending(change, base, mark, limit, renews=renews)
+        *others, answer = await self._carry_out(append, change.records)
         if others:
             await self._records.heed(change.records, others)
         while isinstance(answer, list) and answer[0] == b"room":
-            answer = await self._make_room(change.session_id, base.epoch, answer[1])
-            if answer == 0:
-                (answer,) = await self._pipe.run([append])
+            key = self._keys.session(change.session_id)
+            there = await make_room(self._pipe, key, base.epoch, answer[1])
+            (answer,) = await self._carry_out(append) if there else ([b"changed"],)
         if not isinstance(answer, int):
             self._lifetimes.forget(change.session_id)
             raise _refusal(answer, change, limit)
@@ -84,31 +82,28 @@ class SessionWriter:
             self._lifetimes.began(change.session_id, change.ttl)
         if change.head != change.base_head:
             self._note_head(change)
-        if change.releases is not None and not self._pipe.is_one_server:
+        if change.releases is not None and not (self._pipe.is_one_server and isinstance(append, tuple)):
             await self._release(change.session_id, change.releases)
         return replace(mark, size=answer)
 
-    async def _make_room(self, session_id: str, epoch: str, offset: int) -> Any:
-        """Have the history of a session start at an offset at least; gives 0, or what the script says is wrong.
+    def _carry_out(
+        self, append: large.Append | Command, records: Sequence[Record] = ()
+    ) -> Coroutine[Any, Any, list[Any]]:
+        """The answers to what is written beside an append, if that is not heeded here, and to the append."""
+        if not isinstance(append, tuple):
+            return self._carry_out_large(append, records)
+        return self._pipe.run([*self._records.commands(records), append] if records else [append])
 
-        It is moved a piece at a time. Others may do the same meanwhile: whoever comes by moves the next one.
-        """
-        move = scripts.ROOM.on(self._keys.session(session_id), epoch, offset)
-        while isinstance(answer := await self._pipe.one(*move), int) and answer > 0:
-            answered()
-        return answer
+    async def _carry_out_large(self, append: large.Append, records: Sequence[Record]) -> list[Any]:
+        await self._records.keep(records)
+        return [await append.write(self._pipe)]
 
     async def _replace(self, change: Change, limit: int) -> Mark:
         mark, document = _document(change, limit)
-        beside = [self._records.command(record) for record in change.records]
-        *writing, putting = self._replacing(change, self._keys.session(change.session_id), document)
         # The index names what is there already: else who looks for what has expired would take it out again.
         listed = self._index.put(change.session_id, change.last_active)
         tombstone: Command = ("GET", self._keys.tombstone(change.session_id))
-        stages = [[*beside, *writing], [putting]] if writing else [[*beside, putting]]
-        *others, answer, _, buried = await self._pipe.steps(*stages, [listed, tombstone])
-        for written in others[len(beside) :]:
-            raise_translated(written)
+        *others, answer, _, buried = await self._put(change, document, [listed, tombstone])
         await self._records.heed(change.records, others)
         if answer != [b"stored"]:
             raise _refusal(answer, change, limit)
@@ -121,27 +116,30 @@ class SessionWriter:
             await self._release(change.session_id, change.releases)
         return mark
 
-    def _replacing(self, change: Change, key: str, document: bytes) -> list[Command]:
-        """What puts a document in the place of a session; a large one in two steps, so that nobody waits for it.
+    async def _put(self, change: Change, document: bytes, behind: Sequence[Command]) -> list[Any]:
+        """The answers to what is written before a document is put in its place, to that, and to what comes then.
 
-        A script would copy it three times, and Redis serves nobody meanwhile: for a second, with some hundred MB.
+        What is written before a large one was heeded.
         """
-        seen = change.base.version if change.base else ""
-        arguments = (change.ttl, change.fence)
-        if len(document) < LARGE:
-            return [scripts.REPLACE.on(key, seen, change.version, document, *arguments)]
-        beside = self._keys.written(change.session_id, change.version)
-        return [
-            ("SET", beside, document, "EX", WRITTEN_SECONDS),
-            scripts.REPLACE.on_both(key, beside, seen, change.version, "", *arguments),
-        ]
+        key, seen = self._keys.session(change.session_id), change.base.version if change.base else ""
+        if len(document) < redis_watch.LARGE and not seen.startswith(layout.FOREIGN):
+            putting = scripts.REPLACE.on(key, seen, change.version, document, change.ttl, change.fence)
+            return await self._pipe.steps([*self._records.commands(change.records), putting], behind)
+        await self._records.keep(change.records)
+        answer = await large.put(self._pipe, key, change, document)
+        return [answer, *await self._pipe.run(behind)]
 
     def _note_head(self, change: Change) -> None:
         self._heads.note(change.session_id, layout.size_of_head(layout.rest_of(change.head)))
 
-    def _appending(self, change: Change, arguments: Sequence[scripts.Argument]) -> Command:
+    def _appending(
+        self, change: Change, base: Mark, mark: Mark, limit: int, *, renews: bool
+    ) -> large.Append | Command:
         """What appends; if it can name two keys, it gives up the claim of a turn that ends with the change, too."""
         key = self._keys.session(change.session_id)
+        if large.is_large(change):
+            return large.Append(key, change, base, mark, limit, renews=renews)
+        arguments = _append_arguments(change, base, mark, limit, renews=renews)
         if change.releases is None or not self._pipe.is_one_server:
             return scripts.APPEND.on(key, *arguments)
         return scripts.APPEND.on_both(key, self._keys.claim(change.session_id), *arguments, encode(change.releases))
