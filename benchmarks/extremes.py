@@ -46,18 +46,11 @@ class Extremes:
     async def run(self) -> None:
         """All of them."""
         print(f"{f'on {self.sessions.store.name}':58}{'ours':>12}  {'longest command in Redis':>24}")
-        short, long = UniversalSession(backend="custom"), UniversalSession(backend="custom")
-        await self._timed("save a first turn, median", lambda: self._turns(short, SAVES))
-        await self._timed(f"add {MILLION:,} turns, {AT_ONCE:,} a save", lambda: self._fill(long, MILLION))
-        await self._timed(f"save a turn at {MILLION:,}, median", lambda: self._turns(long, SAVES))
-        await self._timed(f"load the last 20 of {MILLION:,}, median", lambda: self._loads(long, 20))
-        await self._timed(f"load all of {MILLION:,}", lambda: self._load(long))
-        await self._timed(f"edit turn 10 of {MILLION:,} and save", lambda: self._edit(long))
-        await self._timed(f"replace the history of {MILLION:,}", lambda: self._replace(long))
-        await self._timed(f"save {AT_ONCE:,} turns at once", lambda: self._fill(short, AT_ONCE))
-        await self._timed("save a turn of 5 MB", lambda: self._large_turn(short))
-        await self._told("  a bare APPEND of as much, before it", "APPEND")
-        await self._timed("a context grows to 2 MB, 100 saves, the slowest", lambda: self._context(short))
+        session = UniversalSession(backend="custom")
+        await self._timed("save a first turn, median", lambda: self._turns(session, SAVES))
+        await self._many(UniversalSession(backend="custom"))
+        await self._timed(f"save {AT_ONCE:,} turns at once", lambda: self._fill(session, AT_ONCE))
+        await self._large(session)
         await self._timed("a context outgrows its block before 200 MB of turns", self._outgrown)
         await self._timed("delete a session of 200 MB", lambda: self.sessions.delete_session(self.outgrown))
         await self._timed(f"from 90 to 250 MB, a MB a save: saves of over {LONG_MS} ms", self._grows)
@@ -67,13 +60,32 @@ class Extremes:
             taking = partial(self._takes_over, self.client)
             await self._timed("take over 20 MB that somebody else wrote", taking)
 
-    async def _timed(self, what: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Print what it took: what the work says, else the time of it all; and what Redis noted."""
+    async def _many(self, session: UniversalSession) -> None:
+        """A million turns."""
+        await self._timed(f"add {MILLION:,} turns, {AT_ONCE:,} a save", lambda: self._fill(session, MILLION))
+        await self._timed(f"save a turn at {MILLION:,}, median", lambda: self._turns(session, SAVES))
+        await self._timed(f"load the last 20 of {MILLION:,}, median", lambda: self._loads(session, 20))
+        await self._timed(f"load all of {MILLION:,}", lambda: self._load(session))
+        await self._timed(f"edit turn 10 of {MILLION:,} and save", lambda: self._edit(session))
+        await self._timed(f"replace the history of {MILLION:,}", lambda: self._replace(session))
+
+    async def _large(self, session: UniversalSession) -> None:
+        """A large turn, and a context that becomes large."""
+        await self._timed("save a turn of 5 MB", lambda: self._large_turn(session))
+        if self.client is not None:
+            await self._append(MB)
+            await self._timed("  a bare APPEND of as much", lambda: self._append(5 * MB), "APPEND")
+            by_script = partial(self.client.eval, "redis.call('APPEND', KEYS[1], ARGV[1])", 1, "bare", "a" * 5 * MB)
+            await self._timed("  the same in a script", by_script, "EVAL")
+        await self._timed("a context grows to 2 MB, 100 saves, the slowest", lambda: self._context(session))
+
+    async def _timed(self, what: str, work: Callable[[], Awaitable[object]], *names: str) -> None:
+        """Print what it took: what the work says, else the time of it all; and what Redis noted, as `_held`."""
         await self._forget()
         begun = time.perf_counter()
         told = await work()
         took = told if isinstance(told, str) else f"{(time.perf_counter() - begun) * 1000:,.1f} ms"
-        print(f"{what:58}{took:>12}  {await self._held():>24}", flush=True)
+        print(f"{what:58}{took:>12}  {await self._held(*names):>24}", flush=True)
 
     async def _forget(self) -> None:
         """Have Redis note what takes long from now on."""
@@ -154,8 +166,6 @@ class Extremes:
             raise RuntimeError("the history was not replaced")
 
     async def _large_turn(self, session: UniversalSession) -> None:
-        await self._append(MB)
-        await self._append(5 * MB)
         session.record(question="q", response="a" * 5 * MB)
         await self._save(session)
 

@@ -54,11 +54,8 @@ _FRONT_PATTERN = re.compile(
 )
 _SLOT_PATTERN = re.compile(rb'(?:"last_active":"([0-9A-Za-z:.+-]*)",?)? *')
 FRONT_SIZE = 229
-_HEAD_AT, _TTL_AT, _FENCE_AT = (
-    133,
-    172,
-    199,
-)  # in the front: the numbers of head and gap, what follows them, the fence
+# Where in the front stand: the number of ``head``, what follows those of ``gap``, the number of ``fence``.
+_HEAD_AT, _TTL_AT, _FENCE_AT = 133, 172, 199
 
 FOREIGN = "sha1:"  # what the version of a document begins with that somebody else wrote
 sha1 = partial(hashlib.sha1, usedforsecurity=False)
