@@ -12,6 +12,7 @@ from redis.crc import key_slot
 from agentic_flywheel import SessionManager, UniversalSession
 from agentic_flywheel.errors import Misconfigured, Unavailable
 from agentic_flywheel.stores.redis_store import RedisStore
+from agentic_flywheel.stores.redis_watch import LARGE
 from tests.docs.acl import PASSWORD, in_a_cluster, on_a_server
 from tests.support.everything import fails_on
 from tests.support.replicated import Cluster, ask, cluster, wait_until
@@ -154,9 +155,11 @@ def _name(server: Server) -> str:
 
 
 async def _goes_on(sessions: SessionManager, session: UniversalSession) -> None:
-    session.record(question="q", response="a", flow_id="f")
-    assert (await sessions.save_session(session)).outcome == "stored"
-    assert (await sessions.load(session.id)).session == session
+    """By a small turn and by a large one."""
+    for response in ("a", "a" * LARGE):
+        session.record(question="q", response=response, flow_id="f")
+        assert (await sessions.save_session(session)).outcome == "stored"
+        assert (await sessions.load(session.id)).session == session
 
 
 async def test_no_cluster(redis_server: Server) -> None:

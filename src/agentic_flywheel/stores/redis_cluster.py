@@ -116,14 +116,14 @@ class Cluster(Carrier):
 
     @asynccontextmanager
     async def watching(self, key: str) -> AsyncIterator[Watcher]:
-        await self.run([("STRLEN", key)])  # finds the server that has the key by now
-        try:
-            async with self._pipe(self._node(key)).watching(key) as watcher:
-                yield watcher
-        except Misconfigured as error:
-            if isinstance(error.__cause__, redis_errors.MovedError | redis_errors.AskError):
-                raise Unavailable("a slot of the Redis cluster is moving") from error
-            raise
+        look: Command = ("STRLEN", key)
+        await self.run([look])  # learns which server has the slot by now
+        pipe, asking = self._pipe(self._node(key)), False
+        (answer,) = await pipe.run([look])
+        if isinstance(answer, redis_errors.AskError):  # the key has left it, and the slot has not yet
+            pipe, asking = self._pipe_of(answer), True
+        async with pipe.watching(key, asking=asking) as watcher:
+            yield watcher
 
     async def _round(self, commands: Sequence[Command], places: Iterable[int], answers: Answers) -> None:
         """Send commands where the map says, and note their answers; those to be sent elsewhere get none yet."""
@@ -195,8 +195,7 @@ class Cluster(Carrier):
                 await self._nodes.move_slot(answer)
                 self._learn_beside()
             case redis_errors.AskError():
-                node = ClusterNode(answer.host, answer.port, **self._client.connection_kwargs)
-                answers[place] = (await self._pipe(node).run([("ASKING",), command]))[1]
+                answers[place] = (await self._pipe_of(answer).run([("ASKING",), command]))[1]
                 if isinstance(answers[place], redis_errors.AskError):
                     del answers[place]
             case redis_errors.ClusterDownError() | redis_errors.TryAgainError():
@@ -204,6 +203,10 @@ class Cluster(Carrier):
                 raise translate(answer) from answer
             case _:
                 answers[place] = answer
+
+    def _pipe_of(self, answer: redis_errors.AskError) -> Pipe:
+        """To the server that has a key whose slot is on its way there."""
+        return self._pipe(ClusterNode(answer.host, answer.port, **self._client.connection_kwargs))
 
     def _pipe(self, node: ClusterNode) -> Pipe:
         pipe = self._pipes.get(node.name)

@@ -122,9 +122,10 @@ class Pipe(Carrier):
     async def servers(self) -> list[Carrier]:
         return [self]
 
-    def watching(self, key: str) -> AbstractAsyncContextManager[Watcher]:
+    def watching(self, key: str, *, asking: bool = False) -> AbstractAsyncContextManager[Watcher]:
+        """The same; ``asking`` a server of a cluster to which the slot of the key is on its way."""
         self._enter_loop()
-        return self._watcher.alone()
+        return self._watcher.alone(asking=asking)
 
     async def _run_alone(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
         """The same, in the caller's own task: most callers are alone, and a task for each costs them time."""

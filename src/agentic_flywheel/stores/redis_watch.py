@@ -25,11 +25,13 @@ class Watcher:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._free = asyncio.Lock()
+        self._before: list[Command] = []  # each command
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[Watcher]:
-        """Itself, once the transactions before it are over."""
+    async def alone(self, *, asking: bool = False) -> AsyncIterator[Watcher]:
+        """Itself, once the transactions before it are over; ``asking`` as `Pipe.watching`."""
         async with self._free:
+            self._before = [("ASKING",)] if asking else []
             yield self
 
     async def watch(self, key: str, *commands: Command) -> list[Any]:
@@ -61,10 +63,12 @@ class Watcher:
     async def _answers(
         self, send: Callable[[Sequence[Command]], Awaitable[list[Any]]], commands: list[Command]
     ) -> list[Any]:
+        sent = [each for command in commands for each in (*self._before, command)]
         try:
-            return [raise_translated(answer) for answer in await send(commands)]
+            answers = [raise_translated(answer) for answer in await send(sent)]
         except (RedisError, OSError) as error:  # a time-out is an OSError, too
             raise translate(error) from error
+        return answers[len(self._before) :: 1 + len(self._before)]
 
     async def close(self) -> None:
         """Close the connection; it opens again on the next use."""
