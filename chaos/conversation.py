@@ -15,6 +15,8 @@ from .stopwatch import Stopwatch
 BACKEND = "custom"
 FLOW = "chaos"
 LAST = 20  # turns of a session that is loaded in part
+LARGE_TURNS = 0.002  # of all; what is as large is not written by a script
+LARGE = 270_000  # bytes
 
 # What would break a store that splices text without care.
 _SNIPPETS = ("\n]}", '","history":[', "{}", "\\n", "\u2028", "a plain sentence. ", "\U0001f300 ünïcödé ", '"\\"')
@@ -56,6 +58,8 @@ class Conversation:
 
     def _record(self, session: UniversalSession, dice: random.Random) -> Turn:
         response = "".join(dice.choices(_SNIPPETS, k=dice.randrange(60)))
+        if dice.random() < LARGE_TURNS:
+            response += "x" * LARGE
         return session.record(
             question=f"{self.writer} {self._number}?",
             response=response,

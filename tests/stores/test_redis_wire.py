@@ -98,6 +98,22 @@ async def test_a_caller_who_gives_up_leaves_no_answer_behind(proxy: Proxy) -> No
     await lane.close()
 
 
+async def test_a_caller_who_gives_up_in_the_middle_of_a_question(own_server: Server) -> None:
+    """What was not sent by then is not sent later, and the connection does not wait for that."""
+    lane = Lane(connections(own_server.url))
+    await lane.exchange([("PING",)])
+    own_server.pause()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await lane.exchange([("SET", "mine", b"x" * 50_000_000)])
+    own_server.resume()
+    assert await lane.exchange([("ECHO", "other"), ("EXISTS", "mine")]) == [b"other", 0]
+    await asyncio.sleep(0.2)
+    (clients, exists) = await lane.exchange([("CLIENT", "LIST"), ("EXISTS", "mine")])
+    assert (clients.count(b"id="), exists) == (1, 0)
+    await lane.close()
+
+
 async def test_closing_waits_for_the_end(connection: Connection) -> None:
     """The library, which closes it, hears of the end although it is the wire that is told."""
     wire = Wire(connection)

@@ -116,8 +116,10 @@ class Lane:
             raise redis_errors.ConnectionError("the server is not the primary any more") if deposed else error
 
     async def close(self, *, nowait: bool = False) -> None:
-        """Close the connection; the next exchange opens it again."""
-        self._wire = None
+        """Close the connection; the next exchange opens it again. ``nowait``: what was not sent yet is not sent."""
+        wire, self._wire = self._wire, None
+        if nowait and wire is not None:
+            wire.abort()
         await self._connection.disconnect(nowait=nowait)
 
 

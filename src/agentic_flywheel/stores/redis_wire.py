@@ -71,8 +71,12 @@ class Wire(asyncio.Protocol):
         if asked is not None and not asked.done():
             asked.set_result(answers)
 
-    def _break_off(self, error: Exception) -> None:
+    def abort(self) -> None:
+        """End it at once: what was not sent yet is not sent. The library would wait until somebody takes it."""
         self._transport.abort()
+
+    def _break_off(self, error: Exception) -> None:
+        self.abort()
         self.is_open = False
         asked, self._asked = self._asked, None
         if asked is not None and not asked.done():
