@@ -38,7 +38,7 @@ from ..errors import Damaged
 from ..jsontext import decode
 from ..session.parts import take_apart
 from .base import Mark, Stored
-from .redis_lines import BETWEEN, Lines, split_lines
+from .redis_lines import BETWEEN, Lines, last_lines, split_lines
 
 SLOT = 64  # bytes in the front for `"last_active":"…",`
 BLOCK = 512  # a head is padded to a multiple of this
@@ -153,12 +153,8 @@ def parse_end(start: bytes, end: bytes, last: int, now: bytes) -> Stored | None:
     front = Front.of(start)
     if front is None or not start.startswith(now) or front.used > len(start) or not end.endswith(END):
         return None
-    at = stop = len(end) - len(END)
-    for _ in range(min(last, front.mark.total)):
-        at = end.rfind(b"\n", 0, at)
-        if at < 0:
-            return None
-    return front.stored(start, split_lines(end[at + 1 : stop], gap=front.has_gap))
+    lines = last_lines(end, len(end) - len(END), min(last, front.mark.total), gap=front.has_gap)
+    return front.stored(start, lines) if lines is not None else None
 
 
 def ttl_of(start: bytes) -> int | None:

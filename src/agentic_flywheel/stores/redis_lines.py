@@ -15,6 +15,22 @@ def split_lines(body: bytes, *, gap: bool = False) -> list[bytes]:
     return [line.lstrip(b" ") for line in lines] if gap else lines
 
 
+def last_lines(body: bytes, stop: int, count: int, *, gap: bool = False) -> list[bytes] | None:
+    """So many turn lines before a place; None if a newline is missing before one of them. ``gap`` as `split_lines`.
+
+    To look for newlines from the end is a third of the work of splitting.
+    """
+    lines = []
+    for _ in range(count):
+        newline = body.rfind(b"\n", 0, stop)
+        if newline < 0:
+            return None
+        lines.append(body[newline + 1 : stop])
+        stop = newline - 1  # a comma stands before it, or what the history starts with
+    lines.reverse()
+    return [line.lstrip(b" ") for line in lines] if gap else lines
+
+
 class Lines(Sequence[bytes]):
     """The lines between two places of a document.
 
@@ -72,11 +88,8 @@ class Lines(Sequence[bytes]):
         return self._all(), 0
 
     def _last(self, count: int) -> list[bytes]:
-        before = self._start - 1  # a newline stands before the first line, too
-        at = self._stop
-        for _ in range(count):
-            at = self._document.rfind(b"\n", before, at)
-        return split_lines(self._document[at + 1 : self._stop], gap=self._gap)
+        lines = last_lines(self._document, self._stop, count, gap=self._gap)
+        return lines or []  # a newline stands before the first line, too
 
     def _all(self) -> list[bytes]:
         if self._split is None:
