@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from agentic_flywheel.stores.base import ASIDE_SECONDS
-from tests.stores.sessions import create, found, is_there, lines
+from agentic_flywheel.stores.redis_pieces import PIECE
+from tests.stores.sessions import create, found, is_there, line, lines
 from tests.stores.worlds import World
 
 
@@ -19,6 +22,16 @@ async def test_moving_aside(world: World) -> None:
     assert await world.open().aside("s") == {where: raw}
     assert await world.store.aside("s:2") == {}
     assert list((await found(world.store, "s:2")).lines) == lines(2)
+
+
+async def test_one_that_is_read_in_pieces(world: World) -> None:
+    await create(world.store, "s", added=[line(1, PIECE // 2)])
+    raw = await world.store.raw("s")
+    assert raw is not None
+    async with asyncio.timeout(10):
+        assert await world.store.set_aside("s", raw + b" ") is None
+        assert await world.store.set_aside("s", raw) is not None
+    assert not await is_there(world.store)
 
 
 async def test_what_is_another_by_now(world: World) -> None:

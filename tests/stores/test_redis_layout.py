@@ -199,14 +199,14 @@ async def test_python_and_lua_read_the_same_front(
     raw = compose(*head, turns, revision=revision, ttl=ttl)
     await redis_world.raw.set("front", raw)
     script = TOUCH.text.partition("-- Starts the time to live")[0]
-    fields = "f.revision, f.version, f.epoch, f.turns, f.used, f.head, f.ttl, FRONT, HISTORY, LAST"
+    fields = "f.revision, f.version, f.epoch, f.turns, f.used, f.head, f.ttl, FRONT, LAST"
     answer: Any = await redis_world.raw.eval(
         f"{script} local f = read_front(KEYS[1]) return {{{fields}}}", 1, "front"
     )
     mark = layout.parse(raw).mark
     names = [mark.revision, mark.version.encode(), mark.epoch.encode(), mark.total]
     widths = [layout.head_end(raw), _offset(raw), ttl, layout.FRONT_SIZE]
-    assert answer == [*names, *widths, b',"history":[', b"\n]}"]
+    assert answer == [*names, *widths, b"\n]}"]
 
 
 async def test_a_document_stays_json_at_every_step(redis_world: RedisWorld) -> None:

@@ -134,9 +134,8 @@ class RedisStore(RedisUpkeep):
         self, session_id: str, turn_id: str, note: bytes, *, seconds: float, last: int | None = None
     ) -> tuple[Grant, Stored | None]:
         wanted = Wanted(session_id, turn_id, note, seconds)
-        if (
-            last is None or wanted.is_large
-        ):  # a whole session is not read at once, nor a large claim made by a script
+        # A whole session is not read at once, and a large claim not made by a script.
+        if last is None or wanted.is_large:
             return await super().claim_and_read(session_id, turn_id, note, seconds=seconds, last=last)
         answer, stored = await self._reader.read_behind(self._claims.command(wanted), session_id, last)
         if answer == TOO_LARGE:  # what was read may be older than the claim

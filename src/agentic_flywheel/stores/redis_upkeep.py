@@ -13,7 +13,7 @@ from .redis_client import without_password
 from .redis_facts import facts_of, together
 from .redis_index import Index, Placer
 from .redis_keys import Keys
-from .redis_pieces import read_any
+from .redis_pieces import read_any, read_bytes
 from .redis_pipe import Carrier
 from .redis_sweep import Sweeper
 
@@ -69,8 +69,12 @@ class RedisUpkeep(Store):
         elif raw == await self.raw(session_id):
             await self._pipe.one("RESTORE", copy, ASIDE_SECONDS * 1000, raw)
         async with self._pipe.watching(key) as watcher:
-            await watcher.watch(key)
-            if raw == await self.raw(session_id) and await watcher.write(("DEL", key)):
+            (kind,) = await watcher.watch(key, ("TYPE", key))
+            if kind == b"string":
+                found = await read_bytes(watcher.ask, key, await watcher.ask("STRLEN", key))
+            else:
+                found = await watcher.ask("DUMP", key)
+            if raw == found and await watcher.write(("DEL", key)):
                 return copy
         await self._pipe.one("DEL", copy)
         return None

@@ -1,7 +1,6 @@
 -- Stands before each script on a session document, with what all of them need; redis_layout.py explains the layout.
 -- The front has a fixed width, so its fields are where they are: to look for them by a pattern takes ten times as long.
 -- A document that somebody else wrote has none.
-local HISTORY = ',"history":['
 local LAST = '\n]}'
 local FRONT = 229
 local call, sub = redis.call, string.sub
